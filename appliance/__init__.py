@@ -1,0 +1,1 @@
+"""What every system VM is made of, and the plane that drives them."""

@@ -1,0 +1,38 @@
+"""The common part of a document: what every role's appliance is told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from appliance.address import HostName, InterfaceAddress, InterfaceName, IpAddress, MacAddress, Name, Network
+from appliance.model import Model
+
+Mtu = Annotated[int, Field(ge=576, le=9216)]
+
+
+class Interface(Model):
+    mac: MacAddress
+    """Finds the network card; the order in which cards appear means nothing."""
+    addresses: list[InterfaceAddress] = []
+    """Addresses with prefix length; the first is the interface's own, the others are further ones."""
+    mtu: Mtu = 1500
+    gateway: IpAddress | None = None
+    """The default gateway, on the interface that leads out."""
+
+
+class StaticRoute(Model):
+    destination: Network
+    gateway: IpAddress
+    metric: Annotated[int, Field(ge=0, le=4294967295)] = 0
+
+
+class Document(Model):
+    """One appliance's whole wanted state. A section that is absent means that its things are gone."""
+
+    role: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
+    name: HostName
+    """The appliance this document is for; another appliance refuses it."""
+    generation: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    """Grows with every change; an older one is refused."""
+    interfaces: dict[InterfaceName, Interface] = {}
+    routes: dict[Name, StaticRoute] = {}

@@ -1,0 +1,78 @@
+"""The base of every typed model: frozen, unknown keys refused, secrets marked as such."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+
+Secret = SecretStr
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a document: where (RFC 6901 JSON pointer) and what, in a sentence."""
+
+    pointer: str
+    detail: str
+
+
+class RefusedError(Exception):
+    """A document that can't be accepted, with every problem found in it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems))
+        self.problems = problems
+
+
+def pointer(*parts: str | int) -> str:
+    """An RFC 6901 JSON pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def validated(model: type[M], value: object) -> M:
+    """`value` as a model. Raises RefusedError with a pointer for each problem; never shows the value,
+    which may be a secret."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise RefusedError(list(_problems(error))) from None
+
+
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    for item in error.errors(include_url=False, include_input=False):
+        # A refused key of a mapping has "[key]" behind it in pydantic's location.
+        place = [part for part in item["loc"] if part != "[key]"]
+        yield Problem(pointer(*place), item["msg"].removeprefix("Value error, "))
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """`target` changed by an RFC 7396 merge patch. What the patch doesn't touch is shared, not copied:
+    models stay the very same objects, so that later stages see at once what did not change."""
+    if not isinstance(patch, Mapping):
+        return patch
+    if isinstance(target, BaseModel):
+        merged = {name: getattr(target, name) for name in target.model_fields_set}
+    elif isinstance(target, Mapping):
+        merged = dict(target)
+    else:
+        merged = {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged

@@ -1,0 +1,161 @@
+"""The closed list of things a machine state is made of.
+
+A service turns a document into these; the engine (one module per kind) observes and changes them.
+They are plain values: equal resources mean an equal machine, whatever order they came in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file with this content. `check` is the argv of the daemon's own checker; `{}` in it stands
+    for the candidate's path, and an exit status other than 0 refuses the whole plan."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+    group: str = "root"
+    check: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """A growing set of one-line records for a daemon, by key (a MAC address, a name).
+
+    On disk it is `PATH/base`, one record a line, and `PATH/added/`, one small file per record that came
+    since the base was written. A daemon that watches `added/` learns of one more record without a
+    reload; when too many have come, or one changed or went, the base is written anew and the unit that
+    has `PATH/base` in its `reload_on` is reloaded.
+    """
+
+    path: str
+    records: Mapping[str, str]
+    mode: int = 0o644
+    group: str = "root"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """A systemd unit that runs and has loaded the files it depends on.
+
+    The engine keeps the digests of what the running unit loaded: a changed `restart_on` file restarts
+    it, a changed `reload_on` file reloads it.
+    """
+
+    name: str
+    restart_on: tuple[str, ...] = ()
+    reload_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """A network interface, found by MAC address and named for what it is."""
+
+    name: str
+    mac: str
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """An address with its prefix length (`10.1.1.1/24`) on a link."""
+
+    link: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route."""
+
+    destination: str
+    gateway: str | None = None
+    link: str | None = None
+    metric: int = 0
+    table: int = 254
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A policy routing rule (rtnetlink RTM_NEWRULE): look up `table` for packets from `source`."""
+
+    priority: int
+    table: int
+    source: str | None = None
+    link: str | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sysctl:
+    """A kernel setting by its path under /proc/sys, e.g. `net/ipv4/ip_forward`."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ruleset:
+    """An `inet` nft table that is wholly ours.
+
+    `text` is its structure in nft syntax (sets, maps and chains, no elements), swapped in one
+    transaction when it changes. `elements` holds what grows: set name -> element -> mapped value, or
+    None for a plain set; both in the form that nft lists (`203.0.113.5 . tcp . 80`).
+    """
+
+    table: str
+    text: str
+    elements: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counter:
+    """A traffic counter in the accounting table, which is never replaced: bytes and packets of a
+    guest network (`of` a link name) or of a public address."""
+
+    kind: Literal["network", "address"]
+    of: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChecksumFill:
+    """Complete the UDP checksums of what the appliance itself sends on a link from an address.
+
+    Some guests' DHCP clients drop replies whose checksum a virtual NIC left for hardware to fill
+    (RFC 768 allows none, but raw-socket clients check); nft has no expression for it.
+    """
+
+    link: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Password:
+    """A guest's password, kept on disk only until the guest has fetched it.
+
+    `value` is the password itself, or `sealed:...`, its keyed digest, when the document comes from
+    the appliance's own store; a password that was fetched already is never offered again.
+    """
+
+    network: str
+    address: str
+    value: str = field(repr=False)
+
+
+Resource = (
+    File
+    | Records
+    | Unit
+    | Link
+    | Address
+    | Route
+    | Rule
+    | Sysctl
+    | Ruleset
+    | Counter
+    | ChecksumFill
+    | Password
+)
