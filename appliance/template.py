@@ -21,7 +21,7 @@ def _one_line(value: Any) -> Any:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("templates", "."),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701
@@ -30,3 +30,10 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_one_line,
     )
+    environment.filters["qualified"] = _qualified
+    return environment
+
+
+def _qualified(name: str, domain: str) -> str:
+    """A DNS name without a dot is in the domain."""
+    return name if "." in name else f"{name}.{domain}"

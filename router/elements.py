@@ -5,6 +5,7 @@ that don't.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 Elements = dict[str, dict[str, str | None]]
 """Set -> element -> mapped value, None in a plain set."""
@@ -81,7 +82,7 @@ def _cut(boxes: Sequence[Box], dimension: int) -> Iterator[Box]:
             yield (*cluster[0][:dimension], (first, last))
         return
     ends = sorted({box[dimension][0] for box in boxes} | {box[dimension][1] + 1 for box in boxes})
-    for first, after in zip(ends, ends[1:], strict=False):
+    for first, after in pairwise(ends):
         slab = [
             (*box[:dimension], (first, after - 1), *box[dimension + 1 :])
             for box in boxes

@@ -6,7 +6,7 @@ Drop sets are looked up before accept sets, so the order of rules means nothing.
 from collections.abc import Iterator
 
 from appliance.address import ipv4_span, port_range
-from appliance.memo import per_item
+from appliance.memo import per_item, per_sections
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
 from router.elements import (
     ALL_ADDRESSES,
@@ -36,6 +36,7 @@ Piece = tuple[str, int, Box]
 """Match, protocol number, and (source, destination, last field)."""
 
 
+@per_sections("interfaces", "firewall")
 def elements(document: RouterDocument) -> Elements:
     grouped: dict[str, dict[int, list[Box]]] = {name: {} for name in SETS}
     for rule in document.firewall.ingress.rules.values():

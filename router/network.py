@@ -3,8 +3,11 @@
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from appliance.address import ipv4_int
+from appliance.document import Interface
+from appliance.memo import per_item
 from router.document import RouterDocument
 
 GUEST = "guest"
@@ -25,7 +28,12 @@ class GuestNetwork:
         first, last = self.span
         return first <= ipv4_int(address) <= last
 
-    @property
+    def serves(self, address: str) -> bool:
+        """Whether a guest can have this address: not the network's first and last, not the router's."""
+        first, last = self.span
+        return first < ipv4_int(address) < last and address != self.address
+
+    @cached_property
     def span(self) -> tuple[int, int]:
         first = ipv4_int(self.cidr.partition("/")[0])
         return first, first + (1 << (32 - self.prefix_length)) - 1
@@ -34,17 +42,25 @@ class GuestNetwork:
 def guest_networks(document: RouterDocument) -> Iterator[GuestNetwork]:
     """One for each guest interface with an IPv4 address (its first)."""
     for link, interface in document.interfaces.items():
-        own = next((text for text in interface.addresses if ":" not in text), None)
-        if link.startswith(GUEST) and own:
-            parsed = ipaddress.IPv4Interface(own)
-            yield GuestNetwork(
-                link=link,
-                address=str(parsed.ip),
-                cidr=str(parsed.network),
-                prefix_length=parsed.network.prefixlen,
-                netmask=str(parsed.netmask),
-                mtu=interface.mtu,
-            )
+        network = _guest_network(interface, link)
+        if network is not None:
+            yield network
+
+
+@per_item
+def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
+    own = next((text for text in interface.addresses if ":" not in text), None)
+    if own is None or not link.startswith(GUEST):
+        return None
+    parsed = ipaddress.IPv4Interface(own)
+    return GuestNetwork(
+        link=link,
+        address=str(parsed.ip),
+        cidr=str(parsed.network),
+        prefix_length=parsed.network.prefixlen,
+        netmask=str(parsed.netmask),
+        mtu=interface.mtu,
+    )
 
 
 def public_links(document: RouterDocument) -> list[str]:

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from appliance.address import port_range
-from appliance.memo import per_item
+from appliance.memo import per_item, per_sections
 from router.document import PortForward, RouterDocument
 from router.elements import PROTOCOLS, Elements, span_text
 
@@ -12,6 +12,7 @@ Element = tuple[str, str, str]
 """Set, key, value."""
 
 
+@per_sections("port_forwards")
 def elements(document: RouterDocument) -> Elements:
     """`forward_port` leads from one public port to an address and a port, `forward_range` from a range to an
     address with the ports kept; the `_from` maps are the same for chosen sources."""
@@ -44,7 +45,7 @@ def _sourced(forward: PortForward) -> Iterator[Element]:
 
 
 def _translations(forward: PortForward) -> Iterator[Element]:
-    """nft keeps the port or sets one port, but can't shift a range: a shifted range is one element a port."""
+    """nft keeps the port or sets one, but can't shift a range: a shifted range is one element a port."""
     protocol = PROTOCOLS[forward.protocol]
     first, last = port_range(forward.ports)
     target = port_range(forward.target_ports or forward.ports)[0]

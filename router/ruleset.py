@@ -27,21 +27,23 @@ _KERNEL = {
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
-    behind: dict[str, list[str]] = {network.link: [] for network in networks}
+    behind: dict[str, list[ipaddress.IPv4Network]] = {network.link: [] for network in networks}
     for route in document.routes.values():
         link = link_towards(route.gateway, document.interfaces)
-        if link in behind and ipaddress.ip_network(route.destination).version == 4:
-            behind[link].append(route.destination)
+        if link in behind and ":" not in route.destination:
+            behind[link].append(ipaddress.IPv4Network(route.destination))
     text = render(
         "nftables/router.nft.j2",
         networks=networks,
-        behind=behind,
+        behind={
+            # nft refuses overlapping prefixes in one set.
+            link: [str(network) for network in ipaddress.collapse_addresses(destinations)]
+            for link, destinations in behind.items()
+        },
         api_port=API_PORT,
         ingress_policy=document.firewall.ingress.policy,
         egress_policies={
-            network.link: egress.policy
-            if (egress := document.firewall.egress.get(network.link))
-            else "drop"
+            network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
             for network in networks
         },
     )

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+from ctypes import CDLL, c_bool, c_void_p
 from typing import Any
 
 from nftables import Nftables
@@ -37,11 +38,17 @@ class Nft:
 
     def check(self, commands: str) -> None:
         """Like `run`, up to the kernel's own check and no further."""
-        self._nft.set_dry_run(True)
+        self._dry_run(True)
         try:
             self.run(commands)
         finally:
-            self._nft.set_dry_run(False)
+            self._dry_run(False)
+
+    def _dry_run(self, on: bool) -> None:
+        # Some versions of the binding lack this one switch of the library's.
+        switch = CDLL("libnftables.so.1").nft_ctx_set_dry_run
+        switch.argtypes = [c_void_p, c_bool]
+        switch(self._nft._Nftables__ctx, on)
 
     def listing(self, command: str, *, terse: bool = False) -> list[dict[str, Any]]:
         """The objects that `list ...` shows; an absent table has none. Terse leaves set elements out."""

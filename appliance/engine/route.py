@@ -16,9 +16,7 @@ KIND = "Route"
 
 
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    ours = {
-        _key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)
-    }
+    ours = {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
     keys = {_wanted_key(route) for route in wanted}
     for route in wanted:
         if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):

@@ -28,7 +28,7 @@ Elements = Mapping[str, Mapping[str, str | None]]
 class Observed:
     generation: int
     structure: str
-    elements: dict[str, dict[str, str | None]]
+    elements: Elements
 
 
 def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
@@ -71,12 +71,14 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
 
 
 def check(ruleset: Ruleset, host: Host) -> None:
-    """Have the kernel check what would be sent to it, without committing it. Raises NftError."""
+    """Have the kernel check the structure of a table that would be swapped, without committing it.
+    Raises NftError.
+
+    Elements aren't asked about: they come in one transaction that is the first step of a plan, so a
+    refusal touches nothing either; and the kernel makes every check wait for all CPUs (RCU)."""
     observed = _observe(ruleset.table, host)
     if observed is None or _stale(ruleset, observed, host):
-        host.nft.check(_whole(ruleset))
-    else:
-        host.nft.check(_delta(ruleset, observed.elements)[0])
+        host.nft.check(_structure(ruleset))
 
 
 def _observe(table: str, host: Host) -> Observed | None:
@@ -145,15 +147,19 @@ def _text(value: Any) -> str:
     return verdict
 
 
-def _whole(ruleset: Ruleset) -> str:
+def _structure(ruleset: Ruleset) -> str:
+    # "add, delete, add" is how one transaction replaces a table that may or may not be there.
     table = f"table inet {ruleset.table}"
+    return f"{table}\ndelete {table}\n{ruleset.text}\n"
+
+
+def _whole(ruleset: Ruleset) -> str:
     fill = "".join(
         f"add element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
-    # "add, delete, add" is how one transaction replaces a table that may or may not be there.
-    return f"{table}\ndelete {table}\n{ruleset.text}\n{fill}"
+    return _structure(ruleset) + fill
 
 
 def _listed(elements: Any) -> str:
@@ -191,7 +197,7 @@ def _delta(ruleset: Ruleset, observed: Mapping[str, Mapping[str, str | None]]) -
     commands, added, removed = [], 0, 0
     for name in sorted(ruleset.elements.keys() | observed.keys()):
         want, have = ruleset.elements.get(name, {}), observed.get(name, {})
-        if want == have:
+        if want is have or want == have:
             continue
         gone = [(key, mapped) for key, mapped in have.items() if key not in want or want[key] != mapped]
         come = [(key, mapped) for key, mapped in want.items() if key not in have or have[key] != mapped]
@@ -213,5 +219,5 @@ def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, commands:
         host.seen[KIND] = Observed(
             generation=generation,
             structure=observed.structure,
-            elements={name: dict(elements) for name, elements in ruleset.elements.items()},
+            elements=ruleset.elements,
         )
