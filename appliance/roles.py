@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from appliance.boot import Boot
+from appliance.checks import Check
 from appliance.document import Document
 from appliance.model import Problem, RefusedError, validated
 from appliance.resources import Resource
@@ -21,6 +22,10 @@ class Service(Protocol):
 class Role(Protocol):
     Document: type[Document]
     SERVICES: list[Service]
+    SEALED: list[tuple[str, ...]]
+    """Places of what is handed out once and then forgotten; `*` stands for any key."""
+
+    def checks(self, document: Any) -> Iterator[Check]: ...
 
     def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
 

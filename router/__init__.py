@@ -1,5 +1,8 @@
 """The virtual router: a document's sections, and one file per service that gives them effect."""
 
+from collections.abc import Iterator
+
+from appliance.checks import Check
 from appliance.services import interfaces
 from router import accounting, dnsmasq, metadata, ruleset
 from router.document import RouterDocument
@@ -15,4 +18,12 @@ SERVICES = [
     accounting,
 ]
 
-__all__ = ["SERVICES", "Document", "problems"]
+SEALED = [("metadata", "*", "guests", "*", "password")]
+
+
+def checks(document: RouterDocument) -> Iterator[Check]:
+    for service in (interfaces, dnsmasq, metadata):
+        yield from service.checks(document)
+
+
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]

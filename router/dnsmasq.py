@@ -6,6 +6,7 @@ by a reload (SIGHUP), which drops no query. Only a change of the network's own s
 
 from collections.abc import Iterator
 
+from appliance.checks import Check, DhcpCheck, DnsCheck
 from appliance.memo import per_sections
 from appliance.resources import ChecksumFill, File, Records, Resource, Unit
 from appliance.template import render
@@ -65,3 +66,17 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
         yield Unit(
             name=f"sysvm-dnsmasq@{network.link}.service", restart_on=(conf,), reload_on=tuple(reload_on)
         )
+
+
+def checks(document: RouterDocument) -> Iterator[Check]:
+    for network in guest_networks(document):
+        names = document.dns.get(network.link)
+        if names is not None:
+            yield DnsCheck(
+                name=f"dns {network.link}",
+                server=network.address,
+                query=f"{document.name}.{names.domain}",
+                expected=network.address,
+            )
+        if network.link in document.dhcp:
+            yield DhcpCheck(name=f"dhcp {network.link}", link=network.link, address=network.address)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from appliance.checks import Check, HttpCheck
 from appliance.memo import per_item, per_sections
 from appliance.resources import Address, File, Password, Records, Resource, Unit
 from router.document import DhcpNetwork, DhcpOptions, GuestMetadata, RouterDocument
@@ -93,3 +94,8 @@ def _record(
         "mtu": network.mtu,
     }
     return json.dumps(record, separators=(",", ":"))
+
+
+def checks(document: RouterDocument) -> Iterator[Check]:
+    if document.metadata:
+        yield HttpCheck(name="metadata", socket="/run/sysvm-metadata/health.sock", path="/health")

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterator, Mapping
 
+from appliance.checks import Check, LinkCheck
 from appliance.document import Document, Interface
 from appliance.resources import Address, Link, Resource, Route
 
@@ -31,3 +32,8 @@ def link_towards(address: str, interfaces: Mapping[str, Interface]) -> str | Non
         if any(ip in ipaddress.ip_interface(own).network for own in interface.addresses):
             return name
     return None
+
+
+def checks(document: Document) -> Iterator[Check]:
+    for name in document.interfaces:
+        yield LinkCheck(name=f"link {name}", link=name)
