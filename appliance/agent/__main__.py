@@ -8,6 +8,8 @@ import threading
 import time
 from types import FrameType
 
+from flask import Flask
+
 from appliance import boot as boot_data
 from appliance import roles
 from appliance.agent import api, capability, server
@@ -54,7 +56,7 @@ def main() -> None:
     usage.save()
 
 
-def _serve(app: api.Flask, boot: boot_data.Boot) -> None:
+def _serve(app: Flask, boot: boot_data.Boot) -> None:
     stop = asyncio.Event()
     loop_of_stop: list[asyncio.AbstractEventLoop] = []
 

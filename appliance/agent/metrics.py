@@ -1,7 +1,7 @@
 """Metrics in Prometheus' text format 0.0.4: base units, `_total` for what only grows."""
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
@@ -50,7 +50,7 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
 
 
-def _metric(name: str, kind: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Iterator[str]:
+def _metric(name: str, kind: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Iterator[str]:
     if samples:
         yield f"# HELP sysvm_{name} {text}\n# TYPE sysvm_{name} {kind}\n"
     for labels, value in samples:

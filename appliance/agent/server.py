@@ -22,7 +22,7 @@ _TLS_SECONDS = 5.0
 _READ_SECONDS = 20
 
 
-class _TlsConfig(Config):  # type: ignore[misc]
+class _TlsConfig(Config):
     """Hypercorn's settings, with a TLS context made from boot data instead of files that stay around."""
 
     def __init__(self, boot: Boot) -> None:
