@@ -25,7 +25,7 @@ def of_trees(trees: Iterable[Path]) -> str:
         for path in files(tree):
             digest.update(f"{path.relative_to(tree.parent)}\0".encode())
             if path.is_symlink():
-                digest.update(b"l" + os.readlink(path).encode())
+                digest.update(f"l{path.readlink()}".encode())
             else:
                 digest.update(b"x" if executable(path) else b"f")
                 digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -32,7 +32,8 @@ def fill(*, packages: Path) -> Fill:
                 *(word for platform in PLATFORMS for word in ("--platform", platform)),
                 "--target", tree / PLACE,
             ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, umask=0o022,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            umask=0o022,
         )
         # fmt: on
         if installed.returncode != 0:

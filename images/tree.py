@@ -81,7 +81,7 @@ def fill_top(recipe: Recipe, *, below: Path) -> Fill:
             for code in code_trees():
                 lay(code, tree / libraries.PLACE / code.name, ignored=outside)
             libraries.compile_python(tree)
-        sysusers = ["chroot", tree, "systemd-sysusers"]
+        sysusers: list[str | Path] = ["chroot", tree, "systemd-sysusers"]
         subprocess.run(sysusers, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         # Newer than /usr: boot needn't bring caches up to date (systemd.unit(5), ConditionNeedsUpdate=).
         for stamp in ("etc/.updated", "var/.updated"):
