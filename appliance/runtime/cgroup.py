@@ -6,8 +6,10 @@ way. Where the old hierarchy of systemd is mounted too (cgroup v1 "hybrid"), a c
 """
 
 import os
+import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -79,16 +81,12 @@ def kill(name: str, *, timeout: float = 10.0) -> None:
 
 
 def _kill_at_once(name: str, alive: list[int]) -> None:
-    try:
-        # The kernel's own way, where none can escape by forking (Linux 5.14).
+    # The kernel's own way, where none can escape by forking (Linux 5.14).
+    with suppress(OSError):
         (hierarchies()[0] / name / "cgroup.kill").write_text("1")
-    except OSError:
-        pass
     for process in alive:
-        try:
-            os.kill(process, 9)
-        except ProcessLookupError:
-            continue
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _remove(directory: Path, deadline: float) -> None:

@@ -62,7 +62,7 @@ class Containers:
 
     def _launch(self, machine: Machine, *, full: str, place: Path) -> None:
         argv = nspawn(machine, full=full, place=place)
-        # nspawn makes itself a leader of nothing; without a session of its own it would go with our terminal.
+        # In a session of its own, or it would go with our terminal.
         detached = cgroup.joined(full, ["setsid", "--fork", *argv])
         environment = {
             "PATH": PATH,
