@@ -26,7 +26,10 @@ def up(
     Switch(cloud).plug(interface, into=full, name=link)
     with namespace.opened(full) as links:
         index = links.link_lookup(ifname=link)[0]
-        for address, place in [*((each, index) for each in addresses), *((f"{each}/32", 1) for each in local)]:
+        for address, place in [
+            *((each, index) for each in addresses),
+            *((f"{each}/32", 1) for each in local),
+        ]:
             text, _, length = address.partition("/")
             links.addr("add", index=place, address=text, prefixlen=int(length))
         links.link("set", index=index, state="up")

@@ -14,7 +14,9 @@ from appliance.runtime.runtime import Interface, Machine, Runtime
 DATA_SOURCE = "/etc/cloud/cloud.cfg.d/99-datasource.cfg"
 
 
-def machine(guest: Guest, *, tree: Path, segment: str = GUEST_SEGMENT, source: str = "CloudStack") -> Machine:
+def machine(
+    guest: Guest, *, tree: Path, segment: str = GUEST_SEGMENT, source: str = "CloudStack"
+) -> Machine:
     """A guest as a machine on a guest network, whose cloud-init asks this data source."""
     return Machine(
         name=guest.name,

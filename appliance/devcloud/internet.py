@@ -45,8 +45,8 @@ def upstream(number: int, address: str) -> tuple[str, ...]:
     """A DNS server for example.net and nothing else; `upstream.example.net` TXT says which one answered."""
     # fmt: off
     return (
-        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file",
-        "--user=root", "--bind-interfaces", f"--listen-address={address}", "--except-interface=none0",
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--no-resolv", "--no-hosts",
+        "--bind-interfaces", f"--listen-address={address}",
         f"--address=/{WEB_NAME}/{WEB_ADDRESS}", f"--txt-record=upstream.example.net,dns{number}",
         "--local=/example.net/", "--log-queries", "--log-facility=-",
     )
@@ -70,5 +70,5 @@ def up(cloud: str) -> None:
 def run(
     cloud: str, argv: Sequence[str], *, timeout: float | None = 60.0, check: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on the internet, e.g. `curl --interface CLIENT_ADDRESS ...`. Raises as subprocess.run."""
+    """Run a command on the internet, e.g. `curl --interface CLIENT_ADDRESS`. Raises as subprocess.run."""
     return namespace.run(full_name(cloud, INTERNET), argv, timeout=timeout, check=check)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from appliance.boot import CREDENTIAL
@@ -54,9 +55,11 @@ class Containers:
             machine.state.mkdir(mode=0o755, parents=True, exist_ok=True)
         with Readiness(place / "notify") as readiness:
             self._launch(machine, full=full, place=place)
+            alive = partial(cgroup.processes, full)
+            readiness.of_leader(partial(_leader, full), alive=alive, of=self.status(machine.name))
             if wait is None:
                 return
-            readiness.wait(wait, alive=lambda: bool(cgroup.processes(full)), of=self.status(machine.name))
+            readiness.of_boot(wait, alive=alive, of=self.status(machine.name))
         # It has been read; a private key needn't lie about.
         (place / CREDENTIAL).unlink(missing_ok=True)
 
@@ -205,8 +208,9 @@ def _leader(full: str) -> int | None:
             status = Path(f"/proc/{process}/status").read_text()
         except OSError:
             continue  # It ended meanwhile.
-        for line in status.splitlines():
-            numbers = line.split()
-            if numbers[:1] == ["NSpid:"] and len(numbers) == 3 and numbers[2] == "1":
-                return process
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        numbers = fields["NSpid"].split()
+        # Until it becomes the tree's init it is nspawn, still putting the container together.
+        if len(numbers) == 2 and numbers[1] == "1" and fields["Name"].strip() != "systemd-nspawn":
+            return process
     return None

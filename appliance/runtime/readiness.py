@@ -31,7 +31,24 @@ class Readiness:
         self.socket.close()
         self.path.unlink(missing_ok=True)
 
-    def wait(self, seconds: float, *, alive: Callable[[], bool], of: Status) -> None:
+    def of_leader(
+        self,
+        leader: Callable[[], int | None],
+        *,
+        alive: Callable[[], object],
+        of: Status,
+        seconds: float = 20.0,
+    ) -> None:
+        """Return when there is a process 1. Raises MachineError as `of_boot`."""
+        deadline = time.monotonic() + seconds
+        while leader() is None:
+            if not alive():
+                raise MachineError(f"{of.name} ended while starting\n{_end(of.console)}")
+            if time.monotonic() > deadline:
+                raise MachineError(f"{of.name} has no process 1 after {seconds:g} s\n{_end(of.console)}")
+            time.sleep(0.01)
+
+    def of_boot(self, seconds: float, *, alive: Callable[[], object], of: Status) -> None:
         """Return at READY=1. Raises MachineError with the console's end if that doesn't come in time, or
         nothing is alive any more that could send it."""
         deadline = time.monotonic() + seconds
