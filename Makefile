@@ -1,0 +1,62 @@
+# sysvm. `make` says what there is to make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# As root, or through sudo: network namespaces, containers and apt.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
+
+.PHONY: help deps venv trees devcloud devcloud-down test test-unit bench lint lock clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install what the host lacks of images/host-packages
+	@images/host-deps $(SUDO)
+
+venv: $(VENV)/.installed ## Make .venv from requirements/host.txt
+
+# apt only where Python can't make an environment yet: a fresh Debian has no ensurepip.
+$(VENV)/.installed: requirements/host.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || images/host-deps $(SUDO)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/host.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+trees: deps venv ## Build the image trees (or find them in the cache)
+	$(SUDO) $(BIN)/python -m images
+
+devcloud: deps venv ## Start the development cloud on this machine
+	$(SUDO) $(BIN)/sysvm devcloud up
+
+devcloud-down: venv ## Remove the development cloud, also after a crash
+	$(SUDO) $(BIN)/sysvm devcloud down
+
+test: deps venv ## Run all tests (root: real containers and namespaces)
+	$(SUDO) $(BIN)/python -m pytest $(ARGS)
+
+test-unit: venv ## Run the tests that need neither root nor a network
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: deps venv ## Measure against named peers
+	$(SUDO) $(BIN)/python -m tests.bench $(ARGS)
+
+lint: venv ## Check types and style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# No index options in the files: whoever installs has an index of their own.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+lock: venv ## Lock the newest versions of all requirements
+	$(LOCK) --universal --python-version 3.11 --extra test pyproject.toml requirements/host.in \
+		--output-file requirements/host.txt
+	$(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --only-binary :all: \
+		--constraint requirements/host.txt requirements/appliance.in --output-file requirements/appliance.txt
+
+clean: ## Remove the environment and what tools left; not the image cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,120 @@
+"""The development cloud as a whole: up, down, status and a way in.
+
+guest0 (10.1.1.0/24)      public0 (203.0.113.0/24)    control0 (169.254.3.0/24)
+  vm1, vm2                  internet                    mgmt
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.devcloud import end, guests, internet
+from appliance.devcloud.layout import (
+    CONTROL_SEGMENT,
+    GUESTS,
+    INTERNET,
+    MANAGEMENT,
+    MANAGEMENT_ADDRESS,
+    MANAGEMENT_MAC,
+    NAME,
+    SEGMENTS,
+)
+from appliance.runtime import namespace, remains
+from appliance.runtime.container import Containers
+from appliance.runtime.naming import RUN, cloud_prefix, full_name
+from appliance.runtime.runtime import Interface, Runtime
+from images.layer import locked
+from images.tree import build
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A line of `status`: what is in the cloud, of what kind, and whether it is up."""
+
+    name: str
+    kind: str
+    up: bool
+    detail: str = ""
+
+
+def up(*, cloud: str = NAME, cache: Path | None = None, progress: Progress = lambda step: None) -> Runtime:
+    """Have the cloud up: what is missing of it is started, the rest left alone. Needs root.
+
+    Returns when guests are powered on, not when they have booted (`guests.wait`). Raises RuntimeError if a
+    tree can't be built, MachineError if a machine can't be started.
+    """
+    tree = build("guest", cache=cache, progress=progress)
+    with alone(cloud):
+        progress("segments, internet and management end")
+        network_up(cloud)
+        runtime = Containers(cloud)
+        for name in guests.up(runtime, tree=tree):
+            progress(f"{name} powered on")
+    return runtime
+
+
+def network_up(cloud: str) -> None:
+    """Have all that is no machine: segments, the internet, and the namespace of the management plane."""
+    Containers(cloud).switch.up(SEGMENTS)
+    internet.up(cloud)
+    end.up(
+        cloud,
+        MANAGEMENT,
+        interface=Interface(segment=CONTROL_SEGMENT, mac=MANAGEMENT_MAC),
+        link="control0",
+        addresses=[f"{MANAGEMENT_ADDRESS}/24"],
+    )
+
+
+def down(*, cloud: str = NAME) -> list[str]:
+    """Remove the cloud, also what crashes left of it; what there was, a line each. Raises MachineError if
+    a process of it can't be ended."""
+    with alone(cloud):
+        there = remains.found(cloud)
+        remains.clear(cloud)
+    return there
+
+
+def status(*, cloud: str = NAME) -> list[Member]:
+    """What is in the cloud, seen now."""
+    runtime = Containers(cloud)
+    known = {guest.name for guest in GUESTS} if remains.found(cloud) else set()
+    members = []
+    for name in sorted(known | set(runtime.names())):
+        seen = runtime.status(name)
+        detail = f"process {seen.leader}, console {seen.console}" if seen.running else ""
+        members.append(Member(name=name, kind="machine", up=seen.running, detail=detail))
+    for daemon in internet.daemons(cloud):
+        if known or daemon.running():
+            members.append(
+                Member(name=daemon.name, kind="process", up=daemon.running(), detail=f"log {daemon.log}")
+            )
+    for segment in runtime.switch.segments():
+        members.append(Member(name=segment, kind="segment", up=True))
+    for name in (INTERNET, MANAGEMENT):
+        if known:
+            members.append(Member(name=name, kind="namespace", up=namespace.exists(full_name(cloud, name))))
+    return members
+
+
+def shell(name: str, *, cloud: str = NAME) -> int:
+    """An interactive shell in a machine, or in the network of `internet` or `mgmt`; its exit status.
+    Raises MachineError where there is no such thing."""
+    if name in (INTERNET, MANAGEMENT) and namespace.exists(full_name(cloud, name)):
+        argv = namespace.entering(full_name(cloud, name), [os.environ.get("SHELL", "/bin/sh")])
+        return subprocess.run(argv).returncode
+    return Containers(cloud).shell(name)
+
+
+@contextmanager
+def alone(cloud: str) -> Iterator[None]:
+    """One `up` or `down` of a cloud at a time; others wait their turn."""
+    cloud_prefix(cloud)
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    with locked(RUN / f"{cloud}.lock"):
+        yield

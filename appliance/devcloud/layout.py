@@ -1,0 +1,45 @@
+"""The development cloud's constants: segments, addresses, MAC addresses. Documentation prefixes (RFC 5737)
+where the public is meant, so that nothing can be mistaken for a real network."""
+
+from dataclasses import dataclass
+
+NAME = "dev"
+
+GUEST_SEGMENT = "guest0"
+PUBLIC_SEGMENT = "public0"
+CONTROL_SEGMENT = "control0"
+SEGMENTS = (GUEST_SEGMENT, PUBLIC_SEGMENT, CONTROL_SEGMENT)
+
+# The guest network, as the router is to serve it.
+GUEST_NETWORK = "10.1.1.0/24"
+GUEST_GATEWAY = "10.1.1.1"
+
+# The provider's side of the public network, and what is behind it.
+INTERNET = "internet"
+INTERNET_MAC = "02:00:cb:00:71:01"
+INTERNET_GATEWAY = "203.0.113.1"
+PUBLIC_NETWORK = "203.0.113.0/24"
+WEB_ADDRESS = "198.51.100.80"
+WEB_NAME = "www.example.net"
+UPSTREAM_ADDRESSES = ("198.51.100.53", "198.51.100.54")
+CLIENT_ADDRESS = "198.51.100.99"
+
+# Where the management plane's server runs: it reaches appliances on their control addresses.
+MANAGEMENT = "mgmt"
+MANAGEMENT_MAC = "02:00:a9:fe:03:01"
+MANAGEMENT_ADDRESS = "169.254.3.1"
+CONTROL_NETWORK = "169.254.3.0/24"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guest:
+    name: str
+    mac: str
+    address: str
+    """What the router's reservation gives it."""
+
+
+GUESTS = (
+    Guest(name="vm1", mac="02:00:0a:01:01:0a", address="10.1.1.10"),
+    Guest(name="vm2", mac="02:00:0a:01:01:0b", address="10.1.1.11"),
+)

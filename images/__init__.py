@@ -1,0 +1,1 @@
+"""Image recipes, and the builder of the trees that system VMs and guests run from."""

@@ -1,0 +1,52 @@
+"""The package layer: Debian's packages, nothing of ours."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from images.digest import of_text
+from images.layer import Fill
+from images.recipe import SUITE
+
+# Documents and translations are half of the files of a small tree, and nobody reads them there.
+EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+
+
+def options() -> list[str]:
+    excluded = [f"--dpkgopt=path-exclude={glob}" for glob in EXCLUDED]
+    return ["--mode=root", "--variant=minbase", "--quiet", *excluded]
+
+
+def key(packages: Sequence[str]) -> str:
+    """What the package layer of these packages is called by."""
+    return of_text(SUITE, *options(), *packages)
+
+
+def fill(packages: Sequence[str]) -> Fill:
+    def bootstrap(tree: Path) -> None:
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        # In mount and PID namespaces that end with us, so that a build which is killed leaves neither
+        # processes nor mounts in the tree that the next build must remove.
+        # fmt: off
+        contained = [
+            "setpriv", "--pdeathsig", "KILL",
+            "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+        ]
+        # fmt: on
+        included = f"--include={','.join(packages)}"
+        made = subprocess.run(
+            [*contained, "mmdebstrap", *options(), included, SUITE, tree],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            close_fds=False,
+        )
+        if made.returncode != 0:
+            raise RuntimeError(f"mmdebstrap failed with status {made.returncode}:\n{made.stderr[-4000:]}")
+        # Empty: each machine gets its own at boot (machine-id(5)), and it is no "first boot".
+        (tree / "etc/machine-id").write_text("")
+        # The build machine's name and resolvers, which mmdebstrap copied in.
+        for copied in ("etc/hostname", "etc/resolv.conf"):
+            (tree / copied).unlink(missing_ok=True)
+
+    return bootstrap

@@ -1,0 +1,42 @@
+"""Recipes: what a role's tree is made of.
+
+A part is a directory here: `packages` (one Debian package a line, `#` comments) and `rootfs/`, which
+mirrors `/`. A role is a list of parts, later ones over earlier ones.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SUITE = "trixie"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    role: str
+    parts: tuple[Path, ...]
+    appliance: bool
+    """Whether our packages and their libraries go in. A guest has none: it is somebody else's machine."""
+
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages of all parts, sorted, each once."""
+        found: set[str] = set()
+        for part in self.parts:
+            found.update(listed((part / "packages").read_text()))
+        return tuple(sorted(found))
+
+    def rootfs(self) -> tuple[Path, ...]:
+        """The trees to lay over the packages, in order."""
+        return tuple(part / "rootfs" for part in self.parts if (part / "rootfs").is_dir())
+
+
+ROLES = {
+    "router": Recipe(role="router", parts=(HERE / "base", HERE / "router"), appliance=True),
+    "guest": Recipe(role="guest", parts=(HERE / "guest",), appliance=False),
+}
+
+
+def listed(text: str) -> list[str]:
+    """The entries of a list file: one a line, `#` begins a comment."""
+    entries = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [entry for entry in entries if entry]

@@ -1,0 +1,121 @@
+"""Ready trees: a role's packages, libraries and our own files, to boot from.
+
+Three layers, each a whole tree of hard links on the one before it, so that a change of our code makes
+only the last, which takes a second or two:
+
+    packages-ROLE-KEY     mmdebstrap
+    libraries-ROLE-KEY    + requirements/appliance.txt
+    ROLE-KEY              + our packages and the parts' rootfs/
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+from images import libraries, packages
+from images.digest import of_text, of_trees
+from images.layer import Fill, Progress, lay, layer, linked, remove
+from images.recipe import ROLES, Recipe
+
+SOURCE = Path(__file__).parents[1]
+CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
+# What stays on the machine that runs appliances.
+OUTSIDE = ("appliance/management", "appliance/runtime", "appliance/devcloud", "appliance/cli.py")
+KEPT = 3
+"""Layers of one kind that stay in the cache, the newest; more while something runs from them."""
+
+
+def default_cache() -> Path:
+    """Where trees are kept unless somebody says otherwise: $SYSVM_CACHE, or /var/cache/sysvm."""
+    return Path(os.environ.get("SYSVM_CACHE", "/var/cache/sysvm"))
+
+
+def build(role: str, *, cache: Path | None = None, progress: Progress = lambda step: None) -> Path:
+    """The tree of a role, built if the cache doesn't have it. Needs root.
+
+    `progress` is told each step that takes time; none means that the tree was there already.
+    Raises KeyError for a role without a recipe, RuntimeError with the tool's own words when one fails.
+    """
+    recipe = ROLES[role]
+    cache = cache or default_cache()
+    bottom_key = packages.key(recipe.packages())
+    below_key = libraries.key(packages=bottom_key) if recipe.appliance else bottom_key
+    final = cache / f"{role}-{top_key(recipe, below=below_key)}"
+    if final.is_dir():
+        return final
+
+    def announced(step: str, fill: Fill) -> Fill:
+        def with_word(tree: Path) -> None:
+            progress(f"{role}: {step}")
+            fill(tree)
+
+        return with_word
+
+    bottom = announced("installing Debian packages", packages.fill(recipe.packages()))
+    below = layer(cache, f"packages-{role}-{bottom_key}", bottom)
+    if recipe.appliance:
+        middle = announced("installing Python libraries", libraries.fill(packages=below))
+        below = layer(cache, f"libraries-{role}-{below_key}", middle)
+    layer(cache, final.name, announced("laying our files on top", fill_top(recipe, below=below)))
+    for kind in (role, f"packages-{role}", f"libraries-{role}"):
+        prune(cache, kind)
+    return final
+
+
+def top_key(recipe: Recipe, *, below: str) -> str:
+    """What a role's ready tree is called by."""
+    trees = [*recipe.rootfs(), *(code_trees() if recipe.appliance else [])]
+    return of_text(below, of_trees(trees), Path(__file__).read_text())
+
+
+def code_trees() -> list[Path]:
+    return [SOURCE / name for name in CODE if (SOURCE / name).is_dir()]
+
+
+def fill_top(recipe: Recipe, *, below: Path) -> Fill:
+    def assemble(tree: Path) -> None:
+        linked(below, tree)
+        for rootfs in recipe.rootfs():
+            lay(rootfs, tree)
+        if recipe.appliance:
+            for code in code_trees():
+                lay(code, tree / libraries.PLACE / code.name, ignored=outside)
+            libraries.compile_python(tree)
+        sysusers: list[str | Path] = ["chroot", tree, "systemd-sysusers"]
+        subprocess.run(sysusers, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # Newer than /usr: boot needn't bring caches up to date (systemd.unit(5), ConditionNeedsUpdate=).
+        for stamp in ("etc/.updated", "var/.updated"):
+            (tree / stamp).unlink(missing_ok=True)
+            (tree / stamp).touch()
+
+    return assemble
+
+
+def outside(path: Path) -> bool:
+    relative = path.relative_to(SOURCE)
+    return any(relative.is_relative_to(place) for place in OUTSIDE)
+
+
+def prune(cache: Path, kind: str) -> None:
+    """Remove the oldest layers of a kind from which nothing runs."""
+    mounted = lower_directories()
+    trees = [path for path in cache.glob(f"{kind}-*") if path.is_dir()]
+    for tree in sorted(trees, key=lambda path: path.stat().st_ctime, reverse=True)[KEPT:]:
+        if str(tree) not in mounted:
+            remove(tree)
+            (cache / f".{tree.name}.lock").unlink(missing_ok=True)
+
+
+def lower_directories() -> set[str]:
+    """The lower directories of every overlay mounted in any mount namespace."""
+    found: set[str] = set()
+    for mounts in Path("/proc").glob("[0-9]*/mounts"):
+        try:
+            lines = mounts.read_text().splitlines()
+        except OSError:
+            continue  # The process ended meanwhile, or is a zombie.
+        for line in lines:
+            for option in line.split(" ")[3].split(","):
+                if option.startswith("lowerdir="):
+                    found.update(option.removeprefix("lowerdir=").split(":"))
+    return found
