@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import CursorResult, Engine, delete, func, select, update
+from sqlalchemy import CursorResult, Engine, Update, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -255,32 +255,42 @@ class Inventory:
             if self._store(appliance, content, generation=generation, mark=mark):
                 return Stored(generation=generation, digest=mark, changed=True)
 
-    def adopt(self, appliance: Appliance, *, above: int) -> int | None:
-        """Number the wanted document anew, higher than what the appliance runs: it has seen generations
-        that this database hasn't (it was restored from a backup, say). None if the document changed."""
+    def adopt(self, appliance: Appliance, *, above: int, attempts: int, delay: float) -> int | None:
+        """Number the wanted document anew, higher than what the appliance has seen: this database doesn't
+        know of it (it was restored from a backup, say). None if the wanted document changed meanwhile.
+
+        `attempts` and `delay` (seconds) are for the push that has to follow.
+        """
         wanted = self.document(appliance.name)
         if wanted is None or wanted.generation != appliance.wanted:
             return None
         generation = max(above, appliance.wanted) + 1
-        content = json.loads(wanted.text)
-        stored = self._store(appliance, content, generation=generation, mark=wanted.digest)
-        return generation if stored else None
+        text = _text(json.loads(wanted.text), generation)
+        with self._writing() as session:
+            claimed = session.execute(
+                _claim(appliance, generation, wanted.digest).values(
+                    attempts=attempts, next_try=self._now() + delay
+                )
+            )
+            if not _changed(claimed):
+                return None
+            session.execute(
+                update(DocumentRow)
+                .where(DocumentRow.appliance_id == appliance.id, DocumentRow.generation == wanted.generation)
+                .values(generation=generation, text=text)
+            )
+        return generation
 
     def _store(
         self, appliance: Appliance, content: Mapping[str, Any], *, generation: int, mark: str
     ) -> bool:
         """False when somebody else was quicker; then the generation that was counted on is gone."""
-        text = json.dumps({**content, "generation": generation}, ensure_ascii=False)
+        text = _text(content, generation)
         now = self._now()
         with self._writing() as session:
             claimed = session.execute(
-                update(ApplianceRow)
-                .where(ApplianceRow.id == appliance.id, ApplianceRow.wanted_generation == appliance.wanted)
-                .values(
-                    wanted_generation=generation, wanted_digest=mark, state="pending", problems=None,
-                    last_error=None, attempts=0, next_try=now,
-                )
-            )  # fmt: skip
+                _claim(appliance, generation, mark).values(attempts=0, next_try=now, last_error=None)
+            )
             if not _changed(claimed):
                 return False
             session.add(
@@ -344,6 +354,19 @@ class Inventory:
                     problems=problems, next_try=now + contact.delay,
                 )
             )  # fmt: skip
+
+
+def _text(content: Mapping[str, Any], generation: int) -> str:
+    return json.dumps({**content, "generation": generation}, ensure_ascii=False)
+
+
+def _claim(appliance: Appliance, generation: int, mark: str) -> Update:
+    """Changes no row when somebody else has changed the wanted generation first."""
+    return (
+        update(ApplianceRow)
+        .where(ApplianceRow.id == appliance.id, ApplianceRow.wanted_generation == appliance.wanted)
+        .values(wanted_generation=generation, wanted_digest=mark, state="pending", problems=None)
+    )
 
 
 def _changed(result: Any) -> bool:

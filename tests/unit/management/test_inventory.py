@@ -131,9 +131,11 @@ def test_new_document_resets_the_back_off(inventory: Inventory) -> None:
 def test_adopting_a_higher_generation_keeps_the_content(inventory: Inventory) -> None:
     inventory.put("r1", {"name": "r1"})
     appliance = inventory.appliance("r1")
-    assert inventory.adopt(appliance, above=40) == 41
+    assert inventory.adopt(appliance, above=40, attempts=1, delay=0) == 41
     revision = inventory.document("r1")
     assert revision is not None
     assert json.loads(revision.text) == {"name": "r1", "generation": 41}
     assert revision.digest == digest({"name": "r1"})
-    assert inventory.adopt(appliance, above=50) is None  # its generation is not the wanted one any more
+    assert inventory.generations("r1") == [41]
+    # The generation it counted on is not the wanted one any more.
+    assert inventory.adopt(appliance, above=50, attempts=1, delay=0) is None
