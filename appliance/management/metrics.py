@@ -1,9 +1,9 @@
 """What the push loop has done, as Prometheus reads it (text format 0.0.4)."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from appliance.management.inventory import Appliance
+from appliance.management.inventory import Appliance, State
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the push histogram, in seconds."""
@@ -30,10 +30,10 @@ class Metrics:
         with self._lock:
             self._polls += 1
 
-    def text(self, *, states: dict[str, int], appliances: list[Appliance]) -> str:
+    def text(self, *, states: Mapping[State, int], appliances: list[Appliance]) -> str:
         return "\n".join(self._lines(states, appliances)) + "\n"
 
-    def _lines(self, states: dict[str, int], appliances: list[Appliance]) -> Iterator[str]:
+    def _lines(self, states: Mapping[State, int], appliances: list[Appliance]) -> Iterator[str]:
         with self._lock:
             pushes, buckets = dict(self._pushes), list(self._buckets)
             seconds, polls = self._seconds, self._polls
