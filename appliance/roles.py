@@ -15,6 +15,13 @@ ROLES = {"router": "router"}
 """Role -> package."""
 
 
+class UnknownRoleError(LookupError):
+    """A role that there is no package for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no role {name!r}; there are: {', '.join(sorted(ROLES))}.")
+
+
 class Service(Protocol):
     def resources(self, document: Any) -> Iterator[Resource]: ...
 
@@ -31,9 +38,9 @@ class Role(Protocol):
 
 
 def role(name: str) -> Role:
-    """Raises RefusedError for a role that doesn't exist."""
+    """The package of a role, imported when first asked for. Raises UnknownRoleError."""
     if name not in ROLES:
-        raise RefusedError([Problem("/role", f"There is no role {name}; there are: {', '.join(ROLES)}")])
+        raise UnknownRoleError(name)
     return cast(Role, import_module(ROLES[name]))
 
 
@@ -42,7 +49,8 @@ def document_model(name: str) -> type[Document]:
 
 
 def read(name: str, value: object, known_good: Document | None = None) -> Document:
-    """A document of this role from JSON values (or models already validated). Raises RefusedError.
+    """A document of this role from JSON values (or models already validated). Raises RefusedError, and
+    UnknownRoleError.
 
     What `known_good`, an accepted document, shares with it isn't checked again."""
     package = role(name)

@@ -8,13 +8,13 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from appliance.agent import metrics, openapi, problem
-from appliance.agent.controller import Controller, GenerationConflictError, strict_json
+from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
 from appliance.engine.checker import CheckError
 from appliance.engine.transaction import ConvergeError
-from appliance.model import Problem, RefusedError
+from appliance.model import Problem, RefusedError, strict_json
 from appliance.roles import document_model
 
 MOST_BYTES = 32 * 1024 * 1024

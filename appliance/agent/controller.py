@@ -1,7 +1,6 @@
 """One apply at a time: accept a document, converge, verify, keep it, or go back; heal drift."""
 
 import gc
-import json
 import logging
 import os
 import signal
@@ -283,19 +282,3 @@ class Controller:
 def _crash_where_told(step: int) -> None:
     if os.environ.get(CRASH_AT) == str(step):
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def strict_json(text: bytes) -> Any:
-    """JSON values. Raises ValueError, also for a key that comes twice: one of the two would be lost."""
-    return json.loads(text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"The key {key!r} comes twice in one object")
-            seen.add(key)
-    return value

@@ -50,7 +50,9 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
 
 
-def _metric(name: str, kind: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Iterator[str]:
+def _metric(
+    name: str, kind: str, text: str, samples: Sequence[tuple[dict[str, str], float]]
+) -> Iterator[str]:
     if samples:
         yield f"# HELP sysvm_{name} {text}\n# TYPE sysvm_{name} {kind}\n"
     for labels, value in samples:
