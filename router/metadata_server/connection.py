@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,20 @@ _NEIGHBOUR_SECONDS = 1.0
 _SLICE = 131_072
 _KEPT_REQUEST, _KEPT_ANSWER, _KEPT_ANSWERS = 512, 4096, 16
 """Bytes, bytes, and number of the answers that are kept per guest and address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response, and what may be done with it."""
+
+    response: Response
+    kind: str = "none"
+    """The protocol that it counts for."""
+    guest: Guest | None = None
+    """The record that it was made from: it may be kept with it, and goes with it. (Not with the record
+    that is there a moment later: that may be another.)"""
+    until: float = 0.0
+    """The monotonic time until which it may be repeated."""
 
 
 class Connection(asyncio.Protocol):
@@ -123,16 +138,14 @@ class Connection(asyncio.Protocol):
         if answered is None:
             self._waiting = True
             return
-        response, kind, until = answered
-        sent = self.send(response, kind=kind, request=request)
-        if not alone or until <= now or len(raw) > _KEPT_REQUEST or sent is None or len(sent) > _KEPT_ANSWER:
+        sent = self.send(answered.response, kind=answered.kind, request=request)
+        if not alone or answered.guest is None or answered.until <= now or sent is None:
             return
-        guest = self.guest(now)
-        if guest is not None and self._lane >= 0:
-            answers = guest.answers[self._lane]
+        if len(raw) <= _KEPT_REQUEST and len(sent) <= _KEPT_ANSWER:
+            answers = answered.guest.answers[self._lane]
             if len(answers) >= _KEPT_ANSWERS:
                 answers.clear()
-            answers[raw] = until, sent, f"{kind} {response.status}"
+            answers[raw] = answered.until, sent, f"{answered.kind} {answered.response.status}"
 
     def send(self, response: Response, *, kind: str, request: Request | None) -> bytes | None:
         """Send an answer, and return its bytes if the connection goes on. Without a request, it was a

@@ -15,7 +15,7 @@ from time import monotonic
 
 from router.metadata_server import status
 from router.metadata_server.answers import TOKEN_HEADER, TOKEN_PATH, Door, dialect, refused, respond
-from router.metadata_server.connection import Connection
+from router.metadata_server.connection import Answered, Connection
 from router.metadata_server.neighbour import Neighbours
 from router.metadata_server.network import Network, Settings
 from router.metadata_server.password import Passwords
@@ -28,9 +28,6 @@ TICK_SECONDS = 0.05
 """How often the configuration is looked at."""
 _STATUS_SECONDS = 1.0
 _LINK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
-
-Answered = tuple[Response, str, float]
-"""The response, whose protocol it counts for, and until when (monotonic) it may be repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,41 +95,40 @@ class MetadataServer:
             answered = self._answer(connection, request, now)
         except Exception as error:  # A record nobody foresaw is one guest's trouble, not the service's.
             self._complain(f"{connection.address} {request.path}: {error!r}")
-            answered = Response(500), "none", 0.0
+            answered = Answered(Response(500))
         if self._access_log and answered is not None:
             link = connection.network.link if connection.network else "-"
-            line = f"{link} {connection.address} {request.method} {request.path} {answered[0].status}"
+            line = f"{link} {connection.address} {request.method} {request.path} {answered.response.status}"
             print(line, file=sys.stderr)
         return answered
 
     def _answer(self, connection: Connection, request: Request, now: float) -> Answered | None:
         network, door = connection.network, connection.door
         if network is None:
-            return self._health(request), "health", 0.0
+            return Answered(self._health(request), "health")
         refusal = refused(request, door=door)
         if refusal is not None:
-            return refusal, "none", 0.0
+            return Answered(refusal)
         guest = connection.guest(now)
         if guest is None:
             self.counts["refused unknown_guest"] += 1
             if connection.mac is None:
                 # The kernel forgot the neighbour just now (a full table): it had better ask again.
-                return Response(503, header=("Retry-After", "1")), "none", 0.0
+                return Answered(Response(503, header=("Retry-After", "1")))
         if door is Door.PASSWORD:
             return self._password(connection, network, request, known=guest is not None)
         if guest is None:
             # Nothing that would tell what others would find here.
-            return NOT_FOUND, "none", 0.0
+            return Answered(NOT_FOUND)
         holder = f"{network.link} {connection.address} {connection.mac}"
         if request.path == TOKEN_PATH:
-            return self._token(connection, holder, request, now), "token", 0.0
+            return Answered(self._token(connection, holder, request, now), "token")
         return self._metadata(network, door, guest, holder, request, now)
 
     def _metadata(
         self, network: Network, door: Door, guest: Guest, holder: str, request: Request, now: float
     ) -> Answered:
-        until = inf
-        token_valid = None
+        until, token_valid = inf, None
         token = request.headers.get(TOKEN_HEADER)
         if token is not None:
             until = self._tokens.expiry(token, holder) or 0.0
@@ -145,7 +141,7 @@ class MetadataServer:
             tokens_required=network.settings.tokens_required,
             token_valid=token_valid,
         )
-        return response, dialect(request.path, door=door), until
+        return Answered(response, dialect(request.path, door=door), guest=guest, until=until)
 
     def _token(self, connection: Connection, holder: str, request: Request, now: float) -> Response:
         seconds = lifetime(request.headers.get(f"{TOKEN_HEADER}-ttl-seconds"))
@@ -166,18 +162,18 @@ class MetadataServer:
         match request.headers.get("domu_request"):
             case "send_my_password":
                 password = self._passwords.offer(network.link, address) if known else None
-                return Response(200, password or b"saved_password"), "password", 0.0
+                return Answered(Response(200, password or b"saved_password"), "password")
             case "saved_password":
                 sent = self._passwords.sent(network.link, address) if known else None
                 if sent is None:
-                    return text("saved_password"), "password", 0.0
+                    return Answered(text("saved_password"), "password")
                 # The disk may be slow, and there are others to answer.
                 removal = asyncio.get_running_loop().run_in_executor(
                     self._workers, self._passwords.forget, network.link, address, sent
                 )
                 removal.add_done_callback(lambda done: self._acknowledged(done, connection, request))
                 return None
-        return Response(400, b"bad_request"), "password", 0.0
+        return Answered(Response(400, b"bad_request"), "password")
 
     def _acknowledged(self, removal: asyncio.Future[bool], connection: Connection, request: Request) -> None:
         error = None if removal.cancelled() else removal.exception()
