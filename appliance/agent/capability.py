@@ -25,7 +25,7 @@ def probe() -> Mapping[str, bool]:
 
 def _accepts(nft: Nft, content: str) -> bool:
     try:
-        nft.check(f"table inet sysvm_probe {{ {content} }}")
+        nft.check(f"table inet sysvm_probe {{ {content}; }}")
     except NftError:
         return False
     return True
