@@ -15,7 +15,7 @@ import dns.rdatatype
 from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck
 
 _SECONDS = 2.0
-_DHCP_SERVER, _DHCP_CLIENT = 67, 68
+_DHCP_SERVER = 67
 _MAGIC = b"\x63\x82\x53\x63"
 _INFORM, _ACK = 8, 5
 
@@ -54,23 +54,18 @@ def _dns(check: DnsCheck) -> None:
 
 def _dhcp(check: DhcpCheck) -> None:
     # A broadcast comes back to its sender as if it had arrived on the link it left by (ip_mc_output), so
-    # the server sees what a guest would send; its answer goes to the address that the packet names.
+    # the server sees what a guest would send; its answer goes to the sender's port.
     transaction = secrets.token_bytes(4)
-    link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    answers = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with link, answers:
-        for each in (link, answers):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        answers.bind((check.address, _DHCP_CLIENT))
-        answers.settimeout(0.2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, check.link.encode())
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        link.settimeout(0.2)
         link.bind((check.address, 0))
         link.sendto(_inform(check, transaction), ("255.255.255.255", _DHCP_SERVER))
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
             try:
-                reply = answers.recv(2048)
+                reply = link.recv(2048)
             except TimeoutError:
                 continue
             if reply[4:8] == transaction and bytes((53, 1, _ACK)) in reply[240:]:
