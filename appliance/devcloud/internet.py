@@ -45,8 +45,8 @@ def upstream(number: int, address: str) -> tuple[str, ...]:
     """A DNS server for example.net and nothing else; `upstream.example.net` TXT says which one answered."""
     # fmt: off
     return (
-        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--no-resolv", "--no-hosts",
-        "--bind-interfaces", f"--listen-address={address}",
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+        "--pid-file", "--bind-interfaces", f"--listen-address={address}",
         f"--address=/{WEB_NAME}/{WEB_ADDRESS}", f"--txt-record=upstream.example.net,dns{number}",
         "--local=/example.net/", "--log-queries", "--log-facility=-",
     )

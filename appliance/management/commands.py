@@ -147,7 +147,10 @@ def boot(remote: Remote, name: str, output: Path) -> None:
 def list_appliances(remote: Remote) -> None:
     """All appliances, and how far they have got."""
     _, answer = _ask(remote, "GET", "/v1/appliances")
-    table = Table("name", "role", "control", "state", "wanted", "runs", "last contact", "trouble")
+    table = Table()
+    for heading in ("name", "role", "control", "state", "wanted", "runs"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("trouble", overflow="fold")
     for item in answer["appliances"]:
         table.add_row(
             item["name"],
@@ -156,7 +159,6 @@ def list_appliances(remote: Remote) -> None:
             Text(item["state"], style=_STYLES.get(item["state"], "")),
             str(item["wanted"] or "-"),
             str(item["reported"] or "-"),
-            item["last_contact"] or "never",
             escape(item["last_error"] or ""),
         )
     Console().print(table)

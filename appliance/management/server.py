@@ -7,10 +7,12 @@ import logging
 import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
+from werkzeug.wsgi import ClosingIterator
 
 from appliance.management.api import LARGEST_BODY, create_app
 from appliance.management.plane import Plane
@@ -52,7 +54,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         app = create_app(self._plane)
-        app.wsgi_app = _with_length(app.wsgi_app)  # type: ignore[method-assign,assignment]
+        app.wsgi_app = _for_hypercorn(app.wsgi_app)  # type: ignore[method-assign,assignment]
         await hypercorn_serve(
             app,
             self._config,
@@ -61,14 +63,20 @@ class Server:
         )
 
 
-def _with_length(app: WSGIApplication) -> WSGIApplication:
-    """Hypercorn has read a body whole before the application runs, but says its length only where the
-    client did; without one (chunked, HTTP/2) werkzeug takes it for empty."""
+def _for_hypercorn(app: WSGIApplication) -> WSGIApplication:
+    """What hypercorn's WSGI side needs to carry every request and answer.
+
+    It has read a body whole before the application runs, but says its length only where the client did:
+    without one (chunked, HTTP/2) werkzeug takes it for empty. And it sends the head of an answer with
+    the first piece of its body, never that of one without a piece (204, 304).
+    """
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "CONTENT_LENGTH" not in environ:
             environ["CONTENT_LENGTH"] = str(environ["wsgi.input"].getbuffer().nbytes)
-        return app(environ, start_response)
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+        body = app(environ, start_response)
+        return ClosingIterator(chain(body, [b""]), getattr(body, "close", None))
 
     return call
 

@@ -28,7 +28,8 @@ STATE = "/var/lib/sysvm"
 # systemd(1): halt. What nspawn itself would send its process 1.
 HALT = signal.SIGRTMIN + 3
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+# The root too: where the host itself is in a chroot, that of the mount namespace is not the container's.
+ENTERED = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
 
 
 class Containers:
@@ -138,7 +139,7 @@ class Containers:
         leader = self.status(name).leader
         if leader is None:
             raise MachineError(f"{name} doesn't run")
-        return ["nsenter", f"--target={leader}", *NAMESPACES, "--", *argv]
+        return ["nsenter", f"--target={leader}", *ENTERED, "--", *argv]
 
     def _place(self, name: str) -> Path:
         full_name(self.cloud, name)

@@ -26,6 +26,8 @@ def leaves(record: Record) -> Mapping[str, str]:
     The listing is made of just these: cloud-init throws away all meta-data if one listed leaf fails.
     """
     known = {
+        # cloud-init has no other data source left if this key is missing (DataSourceCloudStack, 25.1).
+        "availability-zone": "",
         "vm-id": record.instance_id,
         **record.keys,
         "local-ipv4": record.address,

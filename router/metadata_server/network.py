@@ -42,7 +42,7 @@ class Network:
     def listening(self) -> list[str]:
         return sorted(door.value for door in self._listeners)
 
-    async def listen(self, protocol: Callable[["Network", Door], asyncio.Protocol]) -> None:
+    async def listen(self, protocol: Callable[["Network", Door], asyncio.BufferedProtocol]) -> None:
         """Open what isn't open, as far as the interface is there; to be called again and again.
 
         An interface that went and came back by the same name is another one to the kernel, and

@@ -27,6 +27,7 @@ from router.metadata_server.token import Tokens, lifetime
 TICK_SECONDS = 0.05
 """How often the configuration is looked at."""
 _STATUS_SECONDS = 1.0
+_READ_BYTES = 16_384
 _LINK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
 
 
@@ -44,6 +45,8 @@ class MetadataServer:
         self.counts: Counter[str] = Counter()
         self.connections: set[Connection] = set()
         self.neighbours = Neighbours()
+        self.buffer = memoryview(bytearray(_READ_BYTES))
+        """What connections read into."""
         self._paths = paths
         self._most_connections = connections
         self._access_log = access_log

@@ -1,4 +1,4 @@
-"""Requests per second of the metadata service, next to an asyncio.Protocol that answers a constant.
+"""Requests per second of the metadata service, next to asyncio protocols that answer a constant.
 
 Both servers run on the first core, in turn, in a namespace; the clients, 50 guests with an address each,
 run on the last one.  `python3 tests/bench/metadata.py` as root.
@@ -42,11 +42,11 @@ def run() -> list[Row]:
     """Measure everything in one run, so that the ratios mean something on a busy machine."""
     with _networks() as (router, clients), tempfile.TemporaryDirectory() as directory:
         config = _records(Path(directory))
-        bare = ["-c", _BARE]
         service = ["-m", "router.metadata_server", "--config-directory", str(config),
                    "--password-directory", directory, "--runtime-directory", directory]  # fmt: skip
         servers = {
-            "bare asyncio.Protocol, a constant": (bare, "/"),
+            "bare asyncio.Protocol, a constant": (["-c", _BARE], "/"),
+            "bare asyncio.BufferedProtocol, a constant": (["-c", _BARE_BUFFERED], "/"),
             "metadata service, meta-data/instance-id": (service, "/latest/meta-data/instance-id"),
             "metadata service, user-data of 3 KiB": (service, "/latest/user-data"),
             "metadata service, ten leaves in turn": (service, "*"),
@@ -84,6 +84,12 @@ async def main():
 asyncio.run(main())
 """
 
+_BARE_BUFFERED = _BARE.replace("asyncio.Protocol", "asyncio.BufferedProtocol").replace(
+    "data_received(self, data)", "buffer_updated(self, nbytes)"
+).replace("class", "BUFFER = bytearray(16384)\nclass").replace(
+    "    def conn", "    def get_buffer(self, sizehint): return BUFFER\n    def conn"
+)  # fmt: skip
+
 
 @contextmanager
 def _networks() -> Iterator[tuple[str, str]]:
@@ -114,7 +120,9 @@ def _address(number: int) -> str:
 
 def _records(directory: Path) -> Path:
     (directory / "guest0" / "added").mkdir(parents=True)
-    config = {"networks": {"guest0": {"address": "10.1.0.1", "network": "10.1.0.0/16", "tokens": "optional"}}}
+    config = {
+        "networks": {"guest0": {"address": "10.1.0.1", "network": "10.1.0.0/16", "tokens": "optional"}}
+    }
     (directory / "config.json").write_text(json.dumps(config))
     with (directory / "guest0" / "base").open("w") as base:
         for number in range(RECORDS):

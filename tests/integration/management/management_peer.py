@@ -137,4 +137,4 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass
 
-    return Server(("127.0.0.1", 0), Connection)
+    return Server(("127.0.0.1", peer.port), Connection)

@@ -1,9 +1,8 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
-import os
 
 import pytest
-
 from metadata_lab import Lab
 
 

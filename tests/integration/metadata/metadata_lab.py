@@ -131,7 +131,9 @@ class Lab:
         return self._server.pid
 
     def health(self) -> dict[str, Any]:
-        out = sh("curl", "-s", "--unix-socket", str(self.runtime / "health.sock"), "http://r/health", check=False)
+        out = sh(
+            "curl", "-s", "--unix-socket", str(self.runtime / "health.sock"), "http://r/health", check=False
+        )
         return dict(json.loads(out)["networks"]) if out else {}
 
     def until(self, true: Any, *, seconds: float = 10) -> None:

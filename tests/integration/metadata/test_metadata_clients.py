@@ -1,11 +1,15 @@
 """Real clients against the real service: the right guest gets its own, everybody else gets nothing."""
 
+import base64
+import ctypes
+import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from metadata_lab import Lab, mac_of, record
@@ -199,7 +203,7 @@ def test_ten_thousand_records(served: Lab) -> None:
     guest = served.guest("guest0", 200)
     assert guest.curl(f"{GATEWAY}/latest/meta-data/instance-id") == (200, "i-200")
     assert served.health()["guest0"]["records"] == 10000
-    memory = [line for line in open(f"/proc/{served.pid}/status") if line.startswith(("VmRSS", "RssAnon"))]
+    memory = [line for line in process_status(served) if line.startswith(("VmRSS", "RssAnon"))]
     print(f"10,000 records: first answer {time.monotonic() - started:.2f} s after writing them; {memory}")
     assert int(memory[1].split()[1]) < 40_000
 
@@ -279,20 +283,31 @@ def test_what_is_refused(served: Lab) -> None:
 
 
 def test_big_user_data_to_a_client_that_takes_its_time(served: Lab) -> None:
-    import base64
-
     served.add("guest0", 10, user_data=base64.b64encode(bytes(range(256)) * 8192).decode())
     guest = served.guest("guest0", 10)
     out = guest.run("sh", "-c", f"curl -s --limit-rate 1M {GATEWAY}/latest/user-data | sha256sum")
-    import hashlib
-
     assert out.split()[0] == hashlib.sha256(bytes(range(256)) * 8192).hexdigest()
     # 100 of them at once, pipelined, by someone who reads nothing.
     connection = in_namespace(guest.namespace, lambda: socket.create_connection(("10.1.1.1", 80), timeout=5))
     connection.sendall(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
     time.sleep(1)
-    memory = [line for line in open(f"/proc/{served.pid}/status") if line.startswith("VmRSS")]
+    memory = [line for line in process_status(served) if line.startswith("VmRSS")]
     assert int(memory[0].split()[1]) < 60_000, memory
+
+
+def test_it_is_ready_when_it_listens(lab: Lab) -> None:
+    lab.network("guest0")
+    lab.add("guest0", 10)
+    notified = str(lab.runtime / "notify.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(notified)
+        notify.settimeout(10)
+        lab.start("env", f"NOTIFY_SOCKET={notified}")
+        assert notify.recv(100) == b"READY=1"
+        lab.stop()
+        assert notify.recv(100) == b"STOPPING=1"
+    assert status(lab)["networks"]["guest0"]["records"] == 1  # type: ignore[index]
+    assert os.stat(lab.runtime / "health.sock").st_mode & 0o777 == 0o600
 
 
 def test_it_runs_with_nothing_but_low_ports(lab: Lab) -> None:
@@ -313,14 +328,12 @@ def test_it_runs_with_nothing_but_low_ports(lab: Lab) -> None:
     assert guest.curl(f"{GATEWAY}:8080", *SEND) == (200, "secret")
     assert guest.curl(f"{GATEWAY}:8080", *ACKNOWLEDGE) == (200, "saved_password")
     assert not path.exists()
-    capabilities = [line.split()[1] for line in open(f"/proc/{lab.pid}/status") if line.startswith("CapEff")]
+    capabilities = [line.split()[1] for line in process_status(lab) if line.startswith("CapEff")]
     assert int(capabilities[0], 16) == 1 << 10
 
 
 def in_namespace(namespace: str, make: object) -> socket.socket:
     """A socket keeps the namespace that it was made in."""
-    import ctypes
-
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
@@ -342,3 +355,7 @@ def with_reset(act: object) -> None:
 
 def status(lab: Lab) -> dict[str, dict[str, int]]:
     return dict(json.loads((lab.runtime / "status.json").read_text()))
+
+
+def process_status(lab: Lab) -> list[str]:
+    return Path(f"/proc/{lab.pid}/status").read_text().splitlines()

@@ -57,6 +57,7 @@ def test_cloudstack() -> None:
     assert ask("/latest/meta-data/public-keys/").status == 404
     assert ask("/latest/meta-data/public-ipv4").status == 404
     assert ask("/latest").status == 200
+    assert body("/latest/availability-zone", record=BARE) == ""
 
 
 @pytest.mark.parametrize("record", [RECORD, BARE])
@@ -84,7 +85,11 @@ def test_every_leaf_that_ec2_lists_is_there(record: Record) -> None:
 
 def test_ec2() -> None:
     assert "latest" in body("/").split("\n")
-    for prefix, door in (("/2021-03-23", Door.GATEWAY), ("/1.0", Door.GATEWAY), ("/latest", Door.LINK_LOCAL)):
+    for prefix, door in (
+        ("/2021-03-23", Door.GATEWAY),
+        ("/1.0", Door.GATEWAY),
+        ("/latest", Door.LINK_LOCAL),
+    ):
         meta = f"{prefix}/meta-data"
         assert body(f"{meta}/public-keys/", door=door) == "0=key-0\n1=key-1"
         assert body(f"{meta}/public-keys/0", door=door) == "openssh-key"

@@ -139,7 +139,9 @@ def test_counters() -> None:
 
 
 def test_a_network_is_named_by_its_interface() -> None:
-    config = {"networks": {"guest0": {"address": "10.1.1.1", "network": "10.1.1.0/24", "tokens": "required"}}}
+    config = {
+        "networks": {"guest0": {"address": "10.1.1.1", "network": "10.1.1.0/24", "tokens": "required"}}
+    }
     assert settings(json.dumps(config))["guest0"].tokens_required
     for link in ("../x", ".", "", "a/b", "a" * 16):
         with pytest.raises(ValueError):

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from images import libraries, packages
+from images.recipe import ROLES, listed
+from images.tree import SOURCE, outside, top_key
+
+
+def test_lists_have_comments() -> None:
+    assert listed("# all\n\nnftables   # rules\nsystemd-sysv\n") == ["nftables", "systemd-sysv"]
+
+
+def test_the_package_layer_is_keyed_by_its_packages() -> None:
+    assert packages.key(("a", "b")) == packages.key(("a", "b"))
+    assert packages.key(("a", "b")) != packages.key(("a", "c"))
+
+
+def test_libraries_are_keyed_by_the_layer_below_and_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = libraries.key(packages="1")
+    assert before != libraries.key(packages="2")
+    (tmp_path / "lock").write_text("flask==0 --hash=sha256:0\n")
+    monkeypatch.setattr(libraries, "LOCK", tmp_path / "lock")
+    assert before != libraries.key(packages="1")
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_tree_is_keyed_by_the_layer_below(role: str) -> None:
+    assert top_key(ROLES[role], below="1") == top_key(ROLES[role], below="1")
+    assert top_key(ROLES[role], below="1") != top_key(ROLES[role], below="2")
+
+
+def test_an_appliance_has_every_part_and_a_guest_nothing_of_ours() -> None:
+    assert {"systemd-sysv", "dnsmasq-base"} <= set(ROLES["router"].packages())
+    assert not ROLES["guest"].appliance
+    assert "python3-nftables" not in ROLES["guest"].packages()
+
+
+def test_what_runs_on_the_host_stays_there() -> None:
+    assert outside(SOURCE / "appliance/runtime/container.py")
+    assert outside(SOURCE / "appliance/management/store.py")
+    assert not outside(SOURCE / "appliance/boot.py")
+
+
+def test_locks_name_no_place_to_download_from() -> None:
+    for lock in (SOURCE / "requirements").glob("*.txt"):
+        text = lock.read_text()
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+        assert "index-url" not in text
