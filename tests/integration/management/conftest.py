@@ -26,9 +26,7 @@ def inventory(tmp_path: Path) -> Iterator[Inventory]:
 
 
 @pytest.fixture
-def add_peer(
-    authority: Authority, inventory: Inventory, tmp_path: Path
-) -> Iterator[Callable[..., Peer]]:
+def add_peer(authority: Authority, inventory: Inventory, tmp_path: Path) -> Iterator[Callable[..., Peer]]:
     """Makes an appliance in the inventory and a peer that plays it; `listening=False`: nobody does."""
     peers: list[Peer] = []
 

@@ -128,9 +128,7 @@ def test_newer_generation_on_the_appliance_is_overtaken(
     assert peer.document["mark"] == 7
 
 
-def test_restored_database_is_noticed_by_the_poll(
-    inventory: Inventory, pushed: tuple[Peer, Pusher]
-) -> None:
+def test_restored_database_is_noticed_by_the_poll(inventory: Inventory, pushed: tuple[Peer, Pusher]) -> None:
     peer, _ = pushed
     peer.generation = 9
     until(lambda: peer.generation == 10 and is_converged(inventory.appliance("r1")))

@@ -63,9 +63,7 @@ class Service:
     def ask(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         token = (self.directory / "token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"} | options.pop("headers", {})
-        return requests.request(
-            method, self.url + path, json=body, headers=headers, timeout=30, **options
-        )
+        return requests.request(method, self.url + path, json=body, headers=headers, timeout=30, **options)
 
     def create(self, peer: Peer, directory: Path) -> None:
         """An appliance that a peer plays. Its port has to be known first and its boot data after."""
@@ -186,7 +184,7 @@ def test_reissued_boot_data_and_deletion(service: Service, peer: Peer) -> None:
     boot = service.ask("POST", "/v1/appliances/r1/boot")
     assert Boot.model_validate_json(boot.content).name == "r1"
     metrics = service.ask("GET", "/metrics").text
-    assert "sysvm_appliance_certificate_expiry_timestamp_seconds{appliance=\"r1\"}" in metrics
+    assert 'sysvm_appliance_certificate_expiry_timestamp_seconds{appliance="r1"}' in metrics
     assert service.ask("DELETE", "/v1/appliances/r1").status_code == 204
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/document"), ("POST", "/boot")):
         assert service.ask(method, f"/v1/appliances/r1{path}").status_code == 404
