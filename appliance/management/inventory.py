@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
@@ -202,10 +202,9 @@ class Inventory:
                 raise UnknownApplianceError(name)
 
     def set_certificate_expires(self, name: str, expires: float) -> None:
+        row = update(ApplianceRow).where(ApplianceRow.name == name)
         with self._writing() as session:
-            session.execute(
-                update(ApplianceRow).where(ApplianceRow.name == name).values(certificate_expires=expires)
-            )
+            session.execute(row.values(certificate_expires=expires))
 
     def document(self, name: str, *, generation: int | None = None) -> Revision | None:
         """The wanted document, or an earlier generation; None while there never was one.
@@ -298,14 +297,8 @@ class Inventory:
                     appliance_id=appliance.id, generation=generation, text=text, digest=mark, created=now
                 )
             )
-            session.flush()
-            kept = (
-                select(DocumentRow.generation)
-                .where(DocumentRow.appliance_id == appliance.id)
-                .order_by(DocumentRow.generation.desc())
-                .limit(HISTORY)
-            )
-            oldest = session.scalars(kept).all()[-1]
+            kept = select(DocumentRow.generation).where(DocumentRow.appliance_id == appliance.id)
+            oldest = session.scalars(kept.order_by(DocumentRow.generation.desc()).limit(HISTORY)).all()[-1]
             session.execute(
                 delete(DocumentRow).where(
                     DocumentRow.appliance_id == appliance.id, DocumentRow.generation < oldest
@@ -321,9 +314,14 @@ class Inventory:
                 .values(attempts=0, next_try=self._now())
             )
 
-    def due(self, *, before: float) -> list[Appliance]:
-        """Whose next contact is due, longest due first."""
-        query = select(ApplianceRow).where(ApplianceRow.next_try <= before).order_by(ApplianceRow.next_try)
+    def due(self, *, before: float, most: int, but: Collection[int] = ()) -> list[Appliance]:
+        """Whose next contact is due, longest due first; `but` are the ids of those to leave out."""
+        query = (
+            select(ApplianceRow)
+            .where(ApplianceRow.next_try <= before, ApplianceRow.id.not_in(but))
+            .order_by(ApplianceRow.next_try)
+            .limit(most)
+        )
         with self._reading() as session:
             return [_appliance(row) for row in session.scalars(query)]
 

@@ -121,26 +121,24 @@ class Pusher:
     def _begin_contacts(self) -> float | None:
         """Begin what is due, and return the seconds until the next is (None: nothing is known of)."""
         now = self._now()
-        due = self._inventory.due(before=now)
-        next_due = self._inventory.next_due(after=now)
-        timeout = None if next_due is None else max(0.0, next_due - now)
         with self._changed:
             moment = time.monotonic()
             ages = [moment - started for started in self._active.values()]
-            quick = [age for age in ages if age < self._patience]
-            for appliance in due:
-                if appliance.id in self._active:
-                    continue
-                if len(quick) >= self._contacts or len(self._active) >= THREADS:
-                    # Somebody has to wait: until a contact ends, which rings, or the oldest of the quick
-                    # ones turns out not to be one.
-                    oldest = self._patience - max(quick, default=0.0)
-                    return oldest if timeout is None else min(timeout, oldest)
+            active = list(self._active)
+        quick = [age for age in ages if age < self._patience]
+        room = min(self._contacts - len(quick), THREADS - len(active))
+        # One more than there is room for tells whether somebody has to wait.
+        due = self._inventory.due(before=now, most=max(room, 0) + 1, but=active)
+        with self._changed:
+            for appliance in due[: max(room, 0)]:
                 self._active[appliance.id] = moment
-                quick.append(0.0)
                 name = f"contact-{appliance.name}"
                 threading.Thread(target=self._contact, args=(appliance,), name=name, daemon=True).start()
-        return timeout
+        if len(due) > max(room, 0):
+            # Until a contact ends, which rings, or the oldest of the quick ones turns out not to be one.
+            return self._patience - max(quick, default=0.0)
+        next_due = self._inventory.next_due(after=now)
+        return None if next_due is None else max(0.0, next_due - now)
 
     def _contact(self, appliance: Appliance) -> None:
         try:

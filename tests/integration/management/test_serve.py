@@ -205,6 +205,29 @@ def test_killed_in_the_middle_of_a_push_it_goes_on(service: Service, peer: Peer)
     assert service.ask("PUT", "/v1/appliances/r1/document?wait=10", routes(2)).json()["generation"] == 2
 
 
+def test_killed_again_and_again_it_loses_nothing(service: Service, tmp_path: Path) -> None:
+    peers = [Peer(f"r{number}", delay=0.2) for number in range(20)]
+    for peer in peers:
+        service.create(peer, tmp_path)
+    for mark in range(1, 5):
+        for peer in peers:
+            path = f"/v1/appliances/{peer.name}/document"
+            assert service.ask("PUT", path, routes(mark)).status_code == 202
+        service.stop(signal.SIGKILL)
+        service.start()
+
+    def converged() -> bool:
+        listed = service.ask("GET", "/v1/appliances").json()["appliances"]
+        return all(item["converged"] for item in listed)
+
+    until(converged, seconds=20)
+    assert {peer.generation for peer in peers} == {4}
+    # A push that was cut off may still be applied when the next one comes: never more than those two.
+    assert max(peer.most_at_once for peer in peers) <= 2
+    for peer in peers:
+        peer.stop()
+
+
 def test_ends_cleanly_while_somebody_waits(service: Service, peer: Peer) -> None:
     peer.answers = [500]
     answers: list[int] = []

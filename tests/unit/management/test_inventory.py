@@ -108,7 +108,7 @@ def test_late_report_does_not_hide_a_newer_document(inventory: Inventory) -> Non
     inventory.record(pushed, Contact(state="converged", answered=True, reported=1, delay=30))
     appliance = inventory.appliance("r1")
     assert (appliance.state, appliance.reported, appliance.wanted) == ("pending", 1, 2)
-    assert inventory.due(before=appliance.next_try + 0.001) == [appliance]
+    assert inventory.due(before=appliance.next_try + 0.001, most=9) == [appliance]
     inventory.record(appliance, Contact(state="converged", answered=True, reported=2, delay=30))
     assert inventory.appliance("r1").state == "converged"
     assert inventory.states()["converged"] == 1
@@ -121,7 +121,8 @@ def test_new_document_resets_the_back_off(inventory: Inventory) -> None:
         Contact(state="unreachable", answered=False, error="no route", attempts=9, delay=60),
     )
     late = inventory.appliance("r1")
-    assert inventory.due(before=late.next_try - 1) == []
+    assert inventory.due(before=late.next_try - 1, most=9) == []
+    assert inventory.due(before=late.next_try + 1, most=9, but=[late.id]) == []
     inventory.put("r1", {"name": "r1", "routes": {}})
     now = inventory.appliance("r1")
     assert (now.attempts, now.last_error, now.state) == (0, None, "pending")
