@@ -3,6 +3,7 @@
 from typing import Any
 
 from appliance.document import Document
+from appliance.document_schema import document_schema
 
 _JSON = "application/json"
 
@@ -75,11 +76,6 @@ def describe(model: type[Document]) -> dict[str, Any]:
         },
         "components": {"schemas": {**definitions, "Document": schema, **_SCHEMAS}},
     }
-
-
-def document_schema(model: type[Document], *, template: str = "#/$defs/{model}") -> dict[str, Any]:
-    """JSON Schema (2020-12) of a role's document."""
-    return model.model_json_schema(ref_template=template)
 
 
 def _operation(summary: str, schema: str | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hypercorn.config import Config
 
 from appliance.agent.api import MOST_BYTES
 from appliance.boot import API_PORT, Boot
+from appliance.wsgi import for_hypercorn
 
 _TLS_SECONDS = 5.0
 _READ_SECONDS = 20
@@ -87,5 +88,6 @@ async def _run(app: Flask, boot: Boot, stop: asyncio.Event, ready: Callable[[], 
                 return
 
     announcing = asyncio.create_task(announce())
+    app.wsgi_app = for_hypercorn(app.wsgi_app)  # type: ignore[method-assign,assignment]
     await serve(app, config, shutdown_trigger=stop.wait, mode="wsgi")
     announcing.cancel()
