@@ -47,7 +47,8 @@ def main() -> None:
         return list(roles.role(boot.role).checks(controller.running))
 
     health = Health(checks)
-    usage = Usage(host, host.persistent / "usage.json")
+    # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
+    usage = Usage(Host(), host.persistent / "usage.json")
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+import threading
 from ctypes import CDLL, c_bool, c_void_p
 from typing import Any
 
@@ -13,6 +14,10 @@ _NETLINK_NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _NEW_GENERATION = 10 << 8 | 15
 _GENERATION_ID = 1  # NFTA_GEN_ID
+
+
+# The library keeps tables of names outside its contexts, and makes no promise about threads.
+_LIBRARY = threading.Lock()
 
 
 class NftError(Exception):
@@ -32,7 +37,8 @@ class Nft:
 
     def run(self, commands: str) -> None:
         """Commands in nft syntax, as one transaction: all of them take effect or none."""
-        code, _, error = self._nft.cmd(commands)
+        with _LIBRARY:
+            code, _, error = self._nft.cmd(commands)
         if code:
             raise NftError(_first_lines(error))
 
@@ -52,8 +58,9 @@ class Nft:
 
     def listing(self, command: str, *, terse: bool = False) -> list[dict[str, Any]]:
         """The objects that `list ...` shows; an absent table has none. Terse leaves set elements out."""
-        self._nft.set_terse_output(terse)
-        code, output, error = self._nft.cmd(f"list {command}")
+        with _LIBRARY:
+            self._nft.set_terse_output(terse)
+            code, output, error = self._nft.cmd(f"list {command}")
         if code:
             if "No such file or directory" in error:
                 return []
