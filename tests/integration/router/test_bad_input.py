@@ -1,0 +1,5 @@
+from router_lab import Lab
+
+
+def test_x(unharmed: Lab) -> None:
+    pass
