@@ -132,6 +132,11 @@ def _errors(app: Flask) -> None:
     def malformed(error: _MalformedError) -> Response:
         return problem.response(HTTPStatus.BAD_REQUEST, "malformed-request", str(error))
 
+    @app.errorhandler(RecursionError)
+    def nested(error: RecursionError) -> Response:
+        # The parser takes deeper values than a merge of them can walk; nothing was touched yet.
+        return problem.response(HTTPStatus.BAD_REQUEST, "malformed-request", "The body is nested too deep")
+
     @app.errorhandler(RefusedError)
     def refused(error: RefusedError) -> Response:
         count = len(error.problems)
