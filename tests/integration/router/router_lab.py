@@ -76,7 +76,7 @@ def until(true: Callable[[], Any], *, seconds: float = 10.0, pause: float = 0.05
 class Answer:
     status: int
     text: str
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
 
     @property
     def json(self) -> Any:
@@ -149,7 +149,7 @@ class Client:
             connection.sock = connected
             connection.request("GET", url_path, headers=dict(headers))
             response = connection.getresponse()
-            return Answer(response.status, response.read().decode(errors="replace"), dict(response.headers))
+            return Answer(response.status, response.read().decode(errors="replace"), response.headers)
 
 
 class Plane(Agent):
@@ -281,7 +281,7 @@ class Lab:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # The answer to a body that isn't wanted may come before all of it is sent.
             response = connection.getresponse()
-            return Answer(response.status, response.read().decode(), dict(response.headers))
+            return Answer(response.status, response.read().decode(), response.headers)
 
     def get(self, path: str) -> Any:
         answer = self.request("GET", path)
