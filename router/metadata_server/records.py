@@ -4,11 +4,11 @@
 directory entries before every answer makes a record count from the moment its file is in place.
 """
 
-import mmap
 import os
 import re
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from router.metadata_server.record import Record, from_line
 
@@ -49,7 +49,7 @@ class Records:
     def __init__(self, directory: Path) -> None:
         self._base_path = str(directory / "base")
         self._added_path = str(directory / "added")
-        self._base: mmap.mmap | None = None
+        self._base: BinaryIO | None = None
         self._base_stamp: Stamp = None
         self._base_lines: dict[bytes, int] = {}
         """By address: offset and length of the line, in one number, as there are many."""
@@ -79,7 +79,8 @@ class Records:
 
     def count(self) -> int:
         self.guest("")
-        return len(self._base_lines.keys() | self._added_lines.keys())
+        more = sum(address not in self._base_lines for address in self._added_lines)
+        return len(self._base_lines) + more
 
     def close(self) -> None:
         if self._base is not None:
@@ -93,7 +94,7 @@ class Records:
             place = self._base_lines.get(key)
             if place is None or self._base is None:
                 return None
-            line = self._base[place >> 32 : (place >> 32) + (place & 0xFFFFFFFF)]
+            line = os.pread(self._base.fileno(), place & 0xFFFFFFFF, place >> 32)
         try:
             guest = Guest(from_line(line), size=len(line))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -128,15 +129,19 @@ class Records:
         self.close()
         self._base_lines = {}
         try:
-            with Path(self._base_path).open("rb") as file:
-                status = os.fstat(file.fileno())
-                self._base_stamp = status.st_ino, status.st_mtime_ns, status.st_size
-                if status.st_size:
-                    self._base = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            # It stays open: what was indexed is read from this very file, whatever has its name then.
+            self._base = Path(self._base_path).open("rb")  # noqa: SIM115
         except OSError:
             self._base_stamp = None
-        if self._base is not None:
-            self._base_lines = _index(self._base)
+            return
+        status = os.fstat(self._base.fileno())
+        self._base_stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        start = 0
+        for line in self._base:
+            address = _address(line)
+            if address:
+                self._base_lines[address] = start << 32 | len(line)
+            start += len(line)
 
     def _read_added(self) -> None:
         stamp = _stamp(self._added_path)
@@ -175,21 +180,6 @@ def _stamp(path: str) -> Stamp:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _index(base: mmap.mmap) -> dict[bytes, int]:
-    lines: dict[bytes, int] = {}
-    start = 0
-    while start < len(base):
-        end = base.find(b"\n", start)
-        if end < 0:
-            end = len(base)
-        matched = _ADDRESS.match(base, start, end)
-        address = matched[1] if matched else _address(base[start:end])
-        if address:
-            lines[address] = start << 32 | end - start
-        start = end + 1
-    return lines
 
 
 def _address(line: bytes) -> bytes:
