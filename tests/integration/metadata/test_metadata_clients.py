@@ -2,6 +2,7 @@
 
 import base64
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -113,6 +114,29 @@ def test_an_acknowledgement_is_only_for_what_was_sent(served: Lab) -> None:
     assert guest.curl(f"{GATEWAY}:8080", *SEND) == (200, "newer")
     assert guest.curl(f"{GATEWAY}:8080", *ACKNOWLEDGE) == (200, "saved_password")
     assert not path.exists()
+
+
+def test_a_disk_that_hangs_keeps_only_the_one_waiting(served: Lab) -> None:
+    served.add("guest0", 10)
+    served.add("guest0", 11)
+    guest, other = served.guest("guest0", 10), served.guest("guest0", 11)
+    path = served.password("guest0", guest.address, "first")
+    assert guest.curl(f"{GATEWAY}:8080", *SEND) == (200, "first")
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        # The agent is just about to put a newer password there.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        asking = guest.popen(
+            "curl", "-s", "-m", "10", *ACKNOWLEDGE, f"{GATEWAY}:8080", stdout=subprocess.PIPE
+        )
+        time.sleep(0.3)
+        assert other.curl(f"{GATEWAY}/latest/instance-id") == (200, "i-11")
+        assert asking.poll() is None and path.exists(), "no answer before the password is gone"
+        served.password("guest0", guest.address, "newer")
+    finally:
+        os.close(directory)
+    assert asking.communicate(timeout=10)[0] == b"saved_password"
+    assert path.read_text() == "newer"
 
 
 def test_tokens(lab: Lab) -> None:
