@@ -73,7 +73,7 @@ def kill(name: str, *, timeout: float = 10.0) -> None:
     while True:
         # Both each time: until the group is gone, one that is just starting may still join it.
         _kill_at_once(name, processes(name))
-        if all([_removed(hierarchy / name) for hierarchy in hierarchies()]):
+        if all(_removed(hierarchy / name) for hierarchy in hierarchies()):
             return
         if time.monotonic() > deadline:
             raise MachineError(f"{name}: processes {processes(name)} don't end")
