@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1]
 CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
 # What stays on the machine that runs appliances.
 OUTSIDE = ("appliance/management", "appliance/runtime", "appliance/devcloud", "appliance/cli.py")
-KEPT = 3
+KEPT = 8
 """Layers of one kind that stay in the cache, the newest; more while something runs from them."""
 
 
