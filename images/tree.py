@@ -59,7 +59,11 @@ def build(role: str, *, cache: Path | None = None, progress: Progress = lambda s
     if recipe.appliance:
         middle = announced("installing Python libraries", libraries.fill(packages=below))
         below = layer(cache, f"libraries-{role}-{below_key}", middle)
-    layer(cache, final.name, announced("laying our files on top", fill_top(recipe, below=below)))
+    layer(
+        cache,
+        final.name,
+        announced("laying our files on top", fill_top(recipe, below=below, name=final.name)),
+    )
     for kind in (role, f"packages-{role}", f"libraries-{role}"):
         prune(cache, kind)
     return final
@@ -75,7 +79,7 @@ def code_trees() -> list[Path]:
     return [SOURCE / name for name in CODE if (SOURCE / name).is_dir()]
 
 
-def fill_top(recipe: Recipe, *, below: Path) -> Fill:
+def fill_top(recipe: Recipe, *, below: Path, name: str) -> Fill:
     def assemble(tree: Path) -> None:
         linked(below, tree)
         for rootfs in recipe.rootfs():
@@ -83,6 +87,8 @@ def fill_top(recipe: Recipe, *, below: Path) -> Fill:
         if recipe.appliance:
             for code in code_trees():
                 lay(code, tree / libraries.PLACE / code.name, ignored=outside)
+            # An appliance says in its status what it was built from.
+            (tree / libraries.PLACE / "image").write_text(f"{name}\n")
             libraries.compile_python(tree)
         sysusers: list[str | Path] = ["chroot", tree, "systemd-sysusers"]
         subprocess.run(sysusers, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
