@@ -27,10 +27,13 @@ class Store:
         self._count = 0
 
     def load(self) -> Any | None:
-        """The stored document as JSON values, or None before the first."""
+        """The stored document as JSON values, or None before the first. Raises OSError, and ValueError where
+        it is damaged."""
         if not self._document.exists():
             return None
         stored = json.loads(self._document.read_bytes())
+        if not isinstance(stored, dict) or not {"document", "id"} <= stored.keys():
+            raise ValueError(f"{self._document} holds no document")
         document = stored["document"]
         self._id = stored["id"]
         for patch in self._read_patches():
@@ -85,13 +88,20 @@ class Store:
 
     def _read_patches(self) -> list[Any]:
         patches: list[Any] = []
+        good = 0
         with contextlib.suppress(FileNotFoundError):
-            for line in self._patches.read_bytes().splitlines():
+            for line in self._patches.read_bytes().splitlines(keepends=True):
                 try:
                     entry = json.loads(line)
-                except ValueError:
-                    break  # the last line, torn by a power cut before it was acknowledged
-                if entry["of"] == self._id:
-                    patches.append(entry["patch"])
+                    if not line.endswith(b"\n"):
+                        raise ValueError("not a whole line")
+                    if entry["of"] == self._id:
+                        patches.append(entry["patch"])
+                except (ValueError, TypeError, KeyError):
+                    # The last line, torn by a power cut before it was acknowledged. It has to go, or the
+                    # next patch would be appended to it and lost with it.
+                    os.truncate(self._patches, good)
+                    break
+                good += len(line)
         self._count = len(patches)
         return patches
