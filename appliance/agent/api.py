@@ -91,11 +91,11 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/v1/usage")
     def get_usage() -> Response:
-        return jsonify(usage.totals())
+        return jsonify(usage.save())
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.totals())
+        text = metrics.render(controller, health.results(), usage.save())
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")
