@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
@@ -60,13 +61,13 @@ def inside(name: str) -> Iterator[None]:
 
 
 def until(true: Callable[[], Any], *, seconds: float = 10.0, pause: float = 0.05, what: str = "") -> Any:
-    """What `true` returns once that is something; it may raise OSError until then."""
+    """What `true` returns once that is something; until then it may raise, or assert what isn't yet."""
     deadline, seen = time.monotonic() + seconds, None
     while time.monotonic() < deadline:
         try:
             if seen := true():
                 return seen
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, dns.exception.DNSException, AssertionError) as error:
             seen = error
         time.sleep(pause)
     raise AssertionError(f"not within {seconds:g} s: {what or true}; last: {seen!r}")
@@ -101,7 +102,9 @@ class Client:
     def run(self, *argv: str, check: bool = True, timeout: float = 30.0) -> str:
         done = namespace.run(self.full, argv, timeout=timeout)
         if check and done.returncode:
-            raise AssertionError(f"{self.name}: {' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"{self.name}: {' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def ask(
@@ -296,7 +299,9 @@ class Lab:
         return answer.json
 
     def patch(self, patch: Mapping[str, Any], *, status: int = 200, query: str = "") -> Any:
-        answer = self.request("PATCH", f"/v1/config{query}", patch, content_type="application/merge-patch+json")
+        answer = self.request(
+            "PATCH", f"/v1/config{query}", patch, content_type="application/merge-patch+json"
+        )
         assert answer.status == status, answer.text
         return answer.json
 

@@ -89,7 +89,9 @@ def test_clients_that_trickle_keep_nobody_waiting(unharmed: Lab) -> None:
         for number in range(50):
             if number % 2:
                 connected: socket.socket = unharmed.connect()
-                connected.sendall(b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Type: application/json\r\n")
+                connected.sendall(
+                    b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Type: application/json\r\n"
+                )
                 if number % 4 == 1:
                     connected.sendall(b"Content-Length: 100000\r\n\r\n{")
             else:

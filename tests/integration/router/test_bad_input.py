@@ -92,7 +92,22 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "another role's": (at("role", value="secstorage"), "/role"),
 }
 # What would leave its line, its quotes or its element, if it came that far.
-BREAKOUTS = ["a\nb", 'a"b', "a;b", "a}b", "a{{b}}", "a b", "a,b", "a`b", "a\x00b", "a\u2028b", "../a", "a#b", "-a", ""]
+BREAKOUTS = [
+    "a\nb",
+    'a"b',
+    "a;b",
+    "a}b",
+    "a{{b}}",
+    "a b",
+    "a,b",
+    "a`b",
+    "a\x00b",
+    "a\u2028b",
+    "../a",
+    "a#b",
+    "-a",
+    "",
+]
 PLACES: dict[str, Callable[[str], Break]] = {
     "host name": lambda text: at(*RESERVATIONS, VM1, "hostname", value=text),
     "domain": lambda text: at("dns", "guest0", "domain", value=text),
@@ -177,12 +192,23 @@ def test_a_body_that_is_no_document_is_refused(unharmed: Lab, method: str) -> No
 
 def test_other_content_types_and_methods_are_refused(unharmed: Lab) -> None:
     body = json.dumps(document() | {"generation": 10**6}).encode()
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", ""):
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/xml",
+        "",
+    ):
         assert unharmed.request("PUT", "/v1/config", body, content_type=kind).status in (400, 415), kind
     assert unharmed.request("DELETE", "/v1/config").status == 405
     assert unharmed.request("POST", "/v1/config", body).status == 405
     assert unharmed.request("GET", "/v1/nothing").status == 404
-    for path in ("/v1/config/../../etc/passwd", "/static/../api.py", "/..%2f..%2fetc/passwd", "//etc/passwd"):
+    for path in (
+        "/v1/config/../../etc/passwd",
+        "/static/../api.py",
+        "/..%2f..%2fetc/passwd",
+        "//etc/passwd",
+    ):
         answer = unharmed.request("GET", path)
         assert answer.status in (404, 308) and "root:" not in answer.text, path
 
@@ -232,7 +258,9 @@ def test_a_patch_that_breaks_the_document_is_refused(unharmed: Lab) -> None:
 def test_confirm_wants_a_number_of_seconds(unharmed: Lab) -> None:
     for text in ("", "0", "-1", "nan", "inf", "1e9", "soon", "1;2", "%00"):
         generation = unharmed.get("/v1/config")["generation"] + 1
-        answer = unharmed.request("PUT", f"/v1/config?confirm={text}", document() | {"generation": generation})
+        answer = unharmed.request(
+            "PUT", f"/v1/config?confirm={text}", document() | {"generation": generation}
+        )
         assert answer.status == 400, (text, answer)
     assert unharmed.request("POST", "/v1/confirm", b"").status == 409
 
