@@ -39,7 +39,8 @@ def _host(
         fields.append(f"set:{tag}")
     fields.append(reservation.address)
     if reservation.hostname:
-        fields.append(reservation.hostname)
+        # With a dot behind it, it can't be taken for a lease time ("5d") or a keyword ("ignore").
+        fields.append(f"{reservation.hostname}.")
     fields.append(str(reservation.lease_seconds or lease_seconds))
     return ",".join(fields)
 
