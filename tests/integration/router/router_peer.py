@@ -4,6 +4,8 @@ import contextlib
 import socket
 import threading
 
+_PACKET_INFO = 8  # IP_PKTINFO, ip(7)
+
 
 class Server:
     """Answers each connection or datagram with "SERVER:PORT saw CLIENT:PORT"; keeps what it is sent."""
@@ -15,7 +17,9 @@ class Server:
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("0.0.0.0", port))
-        if not udp:
+        if udp:
+            self._socket.setsockopt(socket.IPPROTO_IP, _PACKET_INFO, 1)
+        else:
             self._socket.listen(128)
         threading.Thread(target=self._datagrams if udp else self._connections, daemon=True).start()
 
@@ -27,8 +31,12 @@ class Server:
     def _datagrams(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                _, peer = self._socket.recvfrom(65536)
-                self._socket.sendto(f"{self.place}:{self.port} saw {peer[0]}".encode(), peer)
+                _, extra, _, peer = self._socket.recvmsg(65536, 100)
+                if peer is None:
+                    return  # closed
+                # From the address that was asked, whichever of its own that is.
+                answer = f"{self.place}:{self.port} saw {peer[0]}".encode()
+                self._socket.sendmsg([answer], extra, 0, peer)
 
     def _connections(self) -> None:
         with contextlib.suppress(OSError):
