@@ -9,8 +9,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from appliance.engine import disk
@@ -25,6 +25,15 @@ _NOTE = "passwords-offered.json"
 
 def plan(wanted: Sequence[Password], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     offered = _offered(host)
+    if moves := dict(_moves(wanted, offered)):
+        yield Change(
+            kind=KIND,
+            name=", ".join(moves),
+            action="update",
+            detail="move with the guest to its new address",
+            run=lambda: _move(moves, host),
+        )
+        offered = _after(moves, offered)
     for password in wanted:
         if offered.get(_name(password)) != password.value and password.value in host.secrets:
             yield Change(
@@ -42,6 +51,50 @@ def plan(wanted: Sequence[Password], host: Host, *, fresh: bool = False) -> Iter
             action="delete",
             run=lambda name=name: _withdraw(name, host),  # type: ignore[misc]
         )
+    for name in _unknown(offered, host) if fresh else ():
+        yield Change(
+            kind=KIND,
+            name=name,
+            action="delete",
+            detail="nobody offered it",
+            run=lambda name=name: disk.remove(_path(name, host)),  # type: ignore[misc]
+        )
+
+
+def _moves(wanted: Sequence[Password], offered: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """New name -> old name of each password whose guest has another address now. A digest is of one guest's
+    password only, so the same one is the same guest's."""
+    names = {digest: name for name, digest in offered.items()}
+    for password in wanted:
+        old = names.get(password.value)
+        if old is not None and offered.get(_name(password)) != password.value:
+            yield _name(password), old
+
+
+def _after(moves: Mapping[str, str], offered: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: digest for name, digest in offered.items() if name not in moves.values()}
+    return kept | {new: offered[old] for new, old in moves.items()}
+
+
+def _move(moves: Mapping[str, str], host: Host) -> None:
+    """Guests may have swapped addresses, so all are taken away before any is put back: in a crash between
+    the two one may be lost, but none given to another guest."""
+    waiting: dict[str, bytes] = {}
+    for new, old in moves.items():
+        with suppress(FileNotFoundError), _locked(_path(old, host).parent):
+            waiting[new] = _path(old, host).read_bytes()
+            disk.remove(_path(old, host))
+    offered = _after(moves, _offered(host))
+    _note(offered, host)
+    for new, content in waiting.items():
+        _put(new, content, host)
+
+
+def _unknown(offered: Mapping[str, str], host: Host) -> list[str]:
+    """What lies there and was noted by nobody: a crash came in between."""
+    top = host.persistent / "passwords"
+    files = (path.relative_to(top) for path in top.glob("*/*"))
+    return sorted(str(name) for name in files if str(name) not in offered)
 
 
 def _name(password: Password) -> str:
@@ -65,15 +118,17 @@ def _offered(host: Host) -> dict[str, str]:
 
 
 def _offer(password: Password, host: Host) -> None:
-    name = _name(password)
+    _put(_name(password), host.secrets[password.value].encode(), host)
+    _note({**_offered(host), _name(password): password.value}, host)
+
+
+def _put(name: str, content: bytes, host: Host) -> None:
     path = _path(name, host)
     path.parent.mkdir(parents=True, exist_ok=True)
-
     path.parent.chmod(0o700)
     shutil.chown(path.parent, OWNER, OWNER)
     with _locked(path.parent):
-        disk.replace(path, host.secrets[password.value].encode(), mode=0o600, owner=OWNER, group=OWNER)
-    _note({**_offered(host), name: password.value}, host)
+        disk.replace(path, content, mode=0o600, owner=OWNER, group=OWNER)
 
 
 @contextmanager
