@@ -88,7 +88,8 @@ def _record(
         "user_data": guest.user_data,
         "vendor_data": guest.vendor_data,
         "public_keys": guest.public_keys,
-        "keys": guest.keys,
+        # The order of a document's keys means nothing.
+        "keys": dict(sorted(guest.keys.items())),
         "gateway": options.router or network.address,
         "dns": options.dns if options.dns is not None else [network.address] if domain else [],
         "search": options.search or ([domain] if domain else []),

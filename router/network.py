@@ -40,8 +40,8 @@ class GuestNetwork:
 
 
 def guest_networks(document: RouterDocument) -> Iterator[GuestNetwork]:
-    """One for each guest interface with an IPv4 address (its first)."""
-    for link, interface in document.interfaces.items():
+    """One for each guest interface with an IPv4 address (its first), by name."""
+    for link, interface in sorted(document.interfaces.items()):
         network = _guest_network(interface, link)
         if network is not None:
             yield network
