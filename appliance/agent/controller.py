@@ -90,7 +90,7 @@ class Controller:
                 self._settle(self.running)
                 self.state, self.detail = "degraded", f"The stored document can't be used: {error}"
                 return
-            self._settle(self.running)
+            self._settle(self.running, fresh=True)
 
     def watch(self, interval: float) -> None:
         """Forever: find drift and heal it, every `interval` seconds."""

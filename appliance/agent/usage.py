@@ -6,12 +6,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from appliance.engine import counter, disk
 from appliance.engine.host import Host
 
 log = logging.getLogger(__name__)
 Totals = dict[str, dict[str, dict[str, int]]]
 """Counter -> sent or received -> bytes or packets."""
+_TOTALS: TypeAdapter[Totals] = TypeAdapter(Totals)
 
 
 class Usage:
@@ -53,10 +56,17 @@ class Usage:
 
     def _load(self) -> dict[str, Any]:
         try:
-            stored: dict[str, Any] = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            stored = json.loads(self._path.read_bytes())
+            return {
+                "boot": stored["boot"],
+                "totals": _TOTALS.validate_python(stored["totals"]),
+                "seen": _TOTALS.validate_python(stored["seen"]),
+            }
+        except FileNotFoundError:
             return {}
-        return stored if isinstance(stored, dict) else {}
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("The traffic totals are damaged and begin anew: %s", error)
+            return {}
 
 
 def _boot_id() -> str:
