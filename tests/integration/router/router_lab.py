@@ -107,6 +107,12 @@ class Client:
             )
         return done.stdout
 
+    def move(self, address: str, *, gateway: str) -> None:
+        """Have this address instead of any other."""
+        self.run("ip", "address", "flush", "dev", "eth0")
+        self.run("ip", "address", "add", address, "dev", "eth0")
+        self.run("ip", "route", "replace", "default", "via", gateway)
+
     def ask(
         self, address: str, port: int, *, udp: bool = False, source: str = "", seconds: float = 2.0
     ) -> str | None:
@@ -255,6 +261,13 @@ class Lab:
 
     def sh(self, script: str, *, check: bool = True) -> str:
         return self.run("sh", "-ec", script, check=check)
+
+    def kill_agent(self) -> None:
+        """SIGKILL, and wait until the next one answers."""
+        process = self.unit("sysvm-agent", "MainPID")
+        self.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "sysvm-agent")
+        until(lambda: self.unit("sysvm-agent", "MainPID") not in (process, "0"), what="the agent is restarted")
+        self.ready()
 
     def unit(self, name: str, key: str) -> str:
         return self.run("systemctl", "show", "--value", "--property", key, name).strip()

@@ -228,6 +228,26 @@ def test_generations_only_grow(unharmed: Lab) -> None:
         assert answer.status == 422, generation
 
 
+def turned(value: Any) -> Any:
+    """The same, with the keys of every object in the opposite order."""
+    if isinstance(value, dict):
+        return {key: turned(item) for key, item in reversed(value.items())}
+    return [turned(item) for item in value] if isinstance(value, list) else value
+
+
+def test_the_order_of_keys_means_nothing(lab: Lab) -> None:
+    wanted = document()
+    wanted["dns"]["guest0"] |= {
+        "records": {"b": ["10.1.1.71"], "a": ["10.1.1.70"]},
+        "aliases": {"y": "vm1", "x": "vm2"},
+        "texts": {"t": "1", "s": "2"},
+        "mail": {"m": {"target": "vm1.a.example"}, "n": {"target": "vm2.a.example"}},
+    }
+    wanted["metadata"]["guest0"]["guests"][VM1]["keys"] = {"b": "1", "a": "2"}
+    lab.put(wanted)
+    assert lab.put(turned(wanted))["changes"] == []
+
+
 PATCHES: list[Any] = [
     {"role": None},
     {"role": "host"},

@@ -32,13 +32,6 @@ def refuses_route() -> dict[str, Any]:
     return bad
 
 
-def kill_agent(lab: Lab) -> None:
-    process = lab.unit(AGENT, "MainPID")
-    lab.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", AGENT)
-    until(lambda: lab.unit(AGENT, "MainPID") not in (process, "0"), what="the agent is restarted")
-    lab.ready()
-
-
 # --- daemons and drift --------------------------------------------------------------------------------
 
 
@@ -49,7 +42,7 @@ def test_killed_daemons_come_back_and_the_router_stays_converged(lab: Lab) -> No
     until(lambda: works(lab) or True, seconds=15)
     for unit, process in before.items():
         assert lab.unit(unit, "MainPID") not in ("0", process)
-    kill_agent(lab)
+    lab.kill_agent()
     assert lab.settled()["generation"] == lab.get("/v1/config")["generation"]
     assert lab.drift() == []
     # Nor does the next look find anything to do.
@@ -149,7 +142,7 @@ def test_health_is_red_while_a_daemon_is_frozen_or_gone(lab: Lab) -> None:
 def crashing(shared_lab: Lab) -> Iterator[Lab]:
     yield shared_lab
     shared_lab.sh("rm -rf /run/systemd/system/sysvm-agent.service.d; systemctl daemon-reload")
-    kill_agent(shared_lab)
+    shared_lab.kill_agent()
 
 
 def crash_next_at(lab: Lab, step: int) -> None:
@@ -164,7 +157,7 @@ def push_crashing_at_each_step(lab: Lab, pushed: dict[str, Any]) -> int:
     """Push until no step is left to crash before; after each crash what ran before must run."""
     before = lab.get("/v1/config")
     crash_next_at(lab, 0)
-    kill_agent(lab)
+    lab.kill_agent()
     for step in range(200):
         crash_next_at(lab, step + 1)
         try:
@@ -241,7 +234,7 @@ def test_a_document_that_was_damaged_leaves_a_safe_router_that_can_be_pushed_to(
 ) -> None:
     (lab.state / "document.json").write_text(content)
     (lab.state / "patches.jsonl").unlink(missing_ok=True)
-    kill_agent(lab)
+    lab.kill_agent()
     status = lab.ready()
     assert status["generation"] == 0
     assert not lab["vm1"].ping("198.51.100.80")
@@ -261,10 +254,10 @@ def test_a_torn_patch_is_left_out_and_later_ones_are_kept(lab: Lab) -> None:
     whole = patches.read_bytes()
     assert whole.endswith(b"\n")
     patches.write_bytes(whole + whole.splitlines()[-1][:40])
-    kill_agent(lab)
+    lab.kill_agent()
     assert lab.ready()["generation"] == generation
     lab.patch(record("second"))
-    kill_agent(lab)
+    lab.kill_agent()
     running = lab.get("/v1/config")
     assert running["generation"] == generation + 1
     assert set(running["dns"]["guest0"]["records"]) == {"first", "second"}
@@ -291,7 +284,7 @@ def test_an_unconfirmed_change_goes_back_and_a_confirmed_one_stays(lab: Lab) -> 
     assert lab.request("POST", "/v1/confirm", b"").status == 409
     time.sleep(2.5)
     assert "trial" in lab.get("/v1/config")["dns"]["guest0"]["records"]
-    kill_agent(lab)
+    lab.kill_agent()
     assert "trial" in lab.get("/v1/config")["dns"]["guest0"]["records"]
 
 
@@ -300,7 +293,7 @@ def test_an_unconfirmed_change_doesnt_survive_a_power_cut_or_a_crash(lab: Lab) -
     changed = document()
     changed["interfaces"]["guest0"]["mtu"] = 1300
     lab.put(changed, query="?confirm=60")
-    kill_agent(lab)
+    lab.kill_agent()
     assert lab.get("/v1/config") == before
     assert lab.settled()
     lab.put(changed, query="?confirm=60")
@@ -417,7 +410,7 @@ def test_a_full_disk_refuses_the_push_and_changes_nothing(small_disk: Lab) -> No
     until(lambda: works(lab) or True)
     # Traffic is told all the same, and the agent starts.
     assert lab.get("/v1/usage")["network-guest0"]
-    kill_agent(lab)
+    lab.kill_agent()
     assert lab.get("/v1/config") == before
     assert not [name for name in lab.run("ls", "-A", "/var/lib/sysvm").split() if name.startswith(".")]
     lab.run("rm", "/var/lib/sysvm/filling")
