@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # As root, or through sudo: network namespaces, containers and apt.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 
-.PHONY: help deps venv trees devcloud devcloud-down test test-unit bench lint lock clean
+.PHONY: help deps test-deps venv trees devcloud devcloud-down test test-unit bench lint lock clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ devcloud: deps venv ## Start the development cloud on this machine
 devcloud-down: venv ## Remove the development cloud, also after a crash
 	$(SUDO) $(BIN)/sysvm devcloud down
 
-test: deps venv ## Run all tests (root: real containers and namespaces)
+test-deps: ## Install what the tests' clients need besides: images/test-packages
+	@MORE=images/test-packages images/host-deps $(SUDO)
+
+test: test-deps venv ## Run all tests (root: real containers and namespaces)
 	$(SUDO) $(BIN)/python -m pytest $(ARGS)
 
 test-unit: venv ## Run the tests that need neither root nor a network

@@ -3,6 +3,7 @@
 Sockets are made inside a namespace and then used from this process, so most clients cost no process.
 """
 
+import contextlib
 import ctypes
 import http.client
 import json
@@ -266,7 +267,7 @@ class Lab:
         """SIGKILL, and wait until the next one answers."""
         process = self.unit("sysvm-agent", "MainPID")
         self.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "sysvm-agent")
-        until(lambda: self.unit("sysvm-agent", "MainPID") not in (process, "0"), what="the agent is restarted")
+        until(lambda: self.unit("sysvm-agent", "MainPID") not in (process, "0"), what="a new agent")
         self.ready()
 
     def unit(self, name: str, key: str) -> str:
@@ -292,10 +293,9 @@ class Lab:
             connection.sock = connected
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             headers = {"Content-Type": content_type} if body is not None else {}
-            try:
+            # The answer to a body that isn't wanted may come before all of it is sent.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, content, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # The answer to a body that isn't wanted may come before all of it is sent.
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(), response.headers)
 

@@ -149,7 +149,7 @@ def test_odd_requests_are_answered_or_dropped(unharmed: Lab) -> None:
         b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: r1\r\n\r\n",
         b"GET /v1/status HTTP/1.1\r\nHost: r1\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
         b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Length: -1\r\n\r\n",
-        b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0",
         b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
         bytes(range(256)) * 10,
     ):

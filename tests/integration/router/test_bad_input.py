@@ -115,7 +115,9 @@ PLACES: dict[str, Callable[[str], Break]] = {
     "alias target": lambda text: at("dns", "guest0", "aliases", "www", value=text),
     "record": lambda text: at("dns", "guest0", "records", text, value=["10.1.1.50"]),
     "mail": lambda text: at("dns", "guest0", "mail", "m", value={"target": text}),
-    "rule": lambda text: at("firewall", "egress", "guest0", "rules", text, value={"verdict": "drop", "protocol": "tcp"}),
+    "rule": lambda text: at(
+        "firewall", "egress", "guest0", "rules", text, value={"verdict": "drop", "protocol": "tcp"}
+    ),
     "link": lambda text: at("interfaces", text, value={"mac": "02:00:00:00:00:99"}),
     "address": lambda text: at("interfaces", "guest0", "addresses", value=[text]),
     "ports": lambda text: at("port_forwards", "web", "ports", value=text),

@@ -40,7 +40,11 @@ def upstreams(shared_lab: Lab) -> Iterator[list[Daemon]]:
 def named() -> dict[str, Any]:
     wanted = document()
     wanted["dns"]["guest0"] |= {
-        "records": {"db": ["10.1.1.50", "10.1.1.51"], "six": ["2001:db8::1"], "elsewhere.example": ["192.0.2.7"]},
+        "records": {
+            "db": ["10.1.1.50", "10.1.1.51"],
+            "six": ["2001:db8::1"],
+            "elsewhere.example": ["192.0.2.7"],
+        },
         "aliases": {"www": "vm1", "alias.example": "vm2"},
         "texts": {"note": "v=spf1 -all", "a.b": "two"},
         "mail": {"a.example": {"preference": 5, "target": "vm1.a.example"}},
@@ -191,7 +195,8 @@ def test_guests_come_and_go_and_nobody_loses_a_query(lab: Lab, upstreams: list[D
                 )  # fmt: skip
             lab.patch({"dhcp": {"guest0": {"reservations": {mac: None}}}})
             until(
-                lambda name=name: lab["vm2"].dig(f"{name}.a.example", server=GATEWAY) == "NXDOMAIN", seconds=2
+                lambda name=name: lab["vm2"].dig(f"{name}.a.example", server=GATEWAY) == "NXDOMAIN",
+                seconds=2,
             )
         lab.patch({"dns": {"guest0": {"records": {"static": ["10.1.1.90"]}}}})
         lab.patch({"dns": {"guest0": {"upstreams": [{"address": UPSTREAMS[1]}]}}})
