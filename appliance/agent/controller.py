@@ -20,6 +20,7 @@ from appliance.engine import transaction
 from appliance.engine.checker import CheckError
 from appliance.engine.host import Host
 from appliance.model import Problem, RefusedError, merge_patch
+from appliance.services import control
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +185,8 @@ class Controller:
                     else Problem("/name", f"The document is for {name}; this appliance is {self.boot.name}")
                 ]
             )
+        if problems := list(control.problems(document, self.boot)):
+            raise RefusedError(problems)
         current = self.running.generation
         if document.generation < current:
             raise GenerationConflictError(
