@@ -14,7 +14,8 @@ PROTOCOL = 83
 
 
 def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    names = {index: link["name"] for index, link in host.links().items()}
+    # A card keeps its addresses when it is renamed, so they are looked at by the names to come.
+    names = host.expected_names
     ours: set[tuple[str, str]] = set()
     others: set[tuple[str, str]] = set()
     for message in host.ip.get_addr():

@@ -23,8 +23,8 @@ class Host:
     persistent: Path = PERSISTENT
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sealed password -> password, for the transaction that brought them only."""
-    expected_links: AbstractSet[str] = frozenset()
-    """Names that links have, or will have once the plan in the making is carried out."""
+    expected_names: Mapping[int, str] = field(default_factory=dict)
+    """Names that links have, or will have once the plan in the making is carried out, by index."""
     read_counters: Callable[[], object] = field(default=lambda: None, repr=False)
     """Called before and after traffic counters are removed: what they counted isn't lost, and new ones of
     the same name aren't taken for them."""
@@ -35,6 +35,10 @@ class Host:
     def state(self) -> Path:
         """Where the engine notes what it loaded: gone with a reboot, as the things themselves are."""
         return self.generated / "engine"
+
+    @property
+    def expected_links(self) -> AbstractSet[str]:
+        return frozenset(self.expected_names.values())
 
     @cached_property
     def nft(self) -> Nft:

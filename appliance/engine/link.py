@@ -40,11 +40,24 @@ def plan(wanted: Sequence[Link], host: Host, *, fresh: bool = False) -> Iterator
             )
 
 
-def expected(wanted: Sequence[Link], host: Host) -> frozenset[str]:
-    """Names of all links once the wanted ones are named; those without a card are not among them."""
-    seen = host.links().values()
-    macs = {link["mac"] for link in seen}
-    return frozenset(link["name"] for link in seen) | {link.name for link in wanted if link.mac in macs}
+def expected(wanted: Sequence[Link], host: Host) -> dict[int, str]:
+    """Names of all links, by index, once the wanted ones that have a card are named."""
+    links = host.links()
+    by_mac = {link.mac: link.name for link in wanted}
+    present = {link["mac"] for link in links.values() if link["name"] != "lo"}
+    taken = {link.name for link in wanted if link.mac in present}
+    names = {}
+    for index, seen in links.items():
+        if seen["name"] != "lo" and seen["mac"] in by_mac:
+            names[index] = by_mac[seen["mac"]]
+        else:
+            names[index] = _spare(index) if seen["name"] in taken else seen["name"]
+    return names
+
+
+def _spare(index: int) -> str:
+    """What a card is called whose name goes to another."""
+    return f"sysvm{index}"
 
 
 def _difference(link: Link, seen: dict[str, Any]) -> list[str]:
@@ -66,7 +79,7 @@ def _set(link: Link, index: int, host: Host) -> None:
         if seen["name"] == link.name and other != index:
             # Two cards may have to swap names; the other gets its own in its turn.
             host.ip.link("set", index=other, state="down")
-            host.ip.link("set", index=other, ifname=f"sysvm{other}")
+            host.ip.link("set", index=other, ifname=_spare(other))
     if links[index]["name"] != link.name:
         host.ip.link("set", index=index, state="down")
         host.ip.link("set", index=index, ifname=link.name)
@@ -76,4 +89,4 @@ def _set(link: Link, index: int, host: Host) -> None:
 
 def _release(index: int, host: Host) -> None:
     host.ip.link("set", index=index, state="down")
-    host.ip.link("set", index=index, ifname=f"sysvm{index}", ifalias="")
+    host.ip.link("set", index=index, ifname=_spare(index), ifalias="")

@@ -63,7 +63,7 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     by_kind: dict[type, list[Any]] = {}
     for resource in wanted:
         by_kind.setdefault(type(resource), []).append(resource)
-    host.expected_links = link.expected(by_kind.get(resources.Link, ()), host)
+    host.expected_names = link.expected(by_kind.get(resources.Link, ()), host)
     changes: list[Change] = []
     for kind, module in KINDS.items():
         changes += module.plan(by_kind.get(kind, ()), host, fresh=fresh)
