@@ -61,6 +61,10 @@ def _interfaces(document: RouterDocument) -> Iterator[Problem]:
                     f"Interface {link}: {address} is an address of {other}, too",
                 )
             addresses[address] = link
+        if interface.gateway in {address.partition("/")[0] for address in interface.addresses}:
+            yield Problem(
+                pointer(*at, "gateway"), f"Interface {link}: gateway {interface.gateway} is its own address"
+            )
         if interface.gateway and not _on_link(interface.gateway, interface.addresses):
             yield Problem(
                 pointer(*at, "gateway"),
@@ -95,6 +99,11 @@ def _on_link(address: str, addresses: list[str]) -> bool:
 
 def _routes(document: RouterDocument) -> Iterator[Problem]:
     seen: dict[tuple[str, int], str] = {}
+    connected = {
+        str(ipaddress.ip_interface(address).network): link
+        for link, interface in document.interfaces.items()
+        for address in interface.addresses
+    }
     for name, route in document.routes.items():
         at = ("routes", name)
         if route.destination in ("0.0.0.0/0", "::/0"):
@@ -107,6 +116,12 @@ def _routes(document: RouterDocument) -> Iterator[Problem]:
             yield Problem(
                 pointer(*at, "gateway"),
                 f"Route {name}: gateway {route.gateway} is on no interface's network",
+            )
+        elif route.destination in connected:
+            # It would take the place of the kernel's own route, which nobody would put back.
+            yield Problem(
+                pointer(*at, "destination"),
+                f"Route {name}: {route.destination} is the network of {connected[route.destination]} itself",
             )
         if other := seen.get((route.destination, route.metric)):
             yield Problem(
