@@ -88,6 +88,30 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "/interfaces/guest1/addresses/0",
     ),
     "section of no network": (at("dns", "guest7", value={"domain": "c.example"}), "/dns/guest7"),
+    "route to a network that is here": (
+        at("routes", "r", value={"destination": "10.1.2.0/24", "gateway": "10.1.1.10"}),
+        "/routes/r/destination",
+    ),
+    "the control interface's card": (
+        at("interfaces", "guest1", "mac", value="02:00:a9:fe:03:02"),
+        "/interfaces/guest1/mac",
+    ),
+    "the control network as a guests'": (
+        at("interfaces", "guest2", value={"mac": "02:00:00:00:00:99", "addresses": ["169.254.3.9/24"]}),
+        "/interfaces/guest2/addresses/0",
+    ),
+    "route to the control network": (
+        at("routes", "r", value={"destination": "169.254.3.0/24", "gateway": "10.1.1.10"}),
+        "/routes/r/destination",
+    ),
+    "route to the management plane": (
+        at("routes", "r", value={"destination": "169.254.3.1/32", "gateway": "10.1.1.10"}),
+        "/routes/r/destination",
+    ),
+    "gateway of its own": (
+        at("interfaces", "public0", "gateway", value=PUBLIC),
+        "/interfaces/public0/gateway",
+    ),
     "another appliance's": (at("name", value="r2"), "/name"),
     "another role's": (at("role", value="secstorage"), "/role"),
 }

@@ -342,6 +342,34 @@ def test_a_transfer_survives_every_kind_of_change(lab: Lab) -> None:
     until(lambda: outward.received - received["out"] == sent["out"])
 
 
+def test_cards_can_swap_their_networks(lab: Lab) -> None:
+    swapped = document()
+    first, second = swapped["interfaces"]["guest0"], swapped["interfaces"]["guest1"]
+    first["mac"], second["mac"] = second["mac"], first["mac"]
+    lab.put(swapped)
+    assert lab.drift() == []
+    # vm3's segment is the first network now.
+    lab["vm3"].move("10.1.1.30/24", gateway="10.1.1.1")
+    try:
+        assert lab["vm3"].dig("vm1.a.example", server="10.1.1.1") == ["10.1.1.10"]
+        lab.put(document())
+        lab.put(swapped)
+        assert lab["vm3"].ask(WEB, 80) == f"net:80 saw {PUBLIC}"
+        # A name that goes to a card while its old one stays, without a name.
+        gone = document()
+        del gone["interfaces"]["guest1"], gone["source_nat"]["guest1"], gone["firewall"]["egress"]["guest1"]
+        for section in ("dhcp", "dns"):
+            del gone[section]["guest1"]
+        gone["interfaces"]["guest0"]["mac"] = first["mac"]
+        lab.put(document())
+        lab.put(gone)
+        assert lab["vm3"].dig("vm1.a.example", server="10.1.1.1") == ["10.1.1.10"]
+        assert lab.drift() == []
+    finally:
+        lab["vm3"].move("10.1.2.10/24", gateway="10.1.2.1")
+        lab.put(document())
+
+
 def test_the_first_public_address_can_be_changed(lab: Lab) -> None:
     """The others of its network stay, and the router's own packets leave by the new one."""
     changed = document()
