@@ -6,6 +6,7 @@ document read back must equal the document sent.
 
 import ipaddress
 import re
+import socket
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -39,9 +40,11 @@ def _ip(text: str) -> str:
 
 def _ipv4(text: str) -> str:
     try:
-        return str(ipaddress.IPv4Address(text))
-    except ipaddress.AddressValueError:
+        # Takes four decimal numbers without leading zeros, and is much quicker than ipaddress.
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
         raise ValueError("must be an IPv4 address") from None
+    return text
 
 
 def _network(text: str) -> str:

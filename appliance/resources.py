@@ -35,6 +35,9 @@ class Records:
     records: Mapping[str, str]
     mode: int = 0o644
     group: str = "root"
+    check: tuple[str, ...] = ()
+    """As a File's; asked about all records, each behind `check_prefix`."""
+    check_prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

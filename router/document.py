@@ -63,7 +63,9 @@ class DhcpOptions(Model):
     """Option 42."""
     routes: list[ClasslessRoute] | None = None
     """Option 121. RFC 3442 makes a client that gets it ignore option 3, so the default route is added."""
-    extra: dict[Annotated[str, Field(pattern=r"^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-4])$")], OptionText] = {}
+    extra: dict[
+        Annotated[str, Field(pattern=r"^([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-4])$")], OptionText
+    ] = {}
     """Any other option by its number (RFC 2132), as text, an address or a comma list of addresses."""
 
 
@@ -225,4 +227,3 @@ class RouterDocument(Document):
     firewall: Firewall = Firewall()
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None
-

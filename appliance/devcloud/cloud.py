@@ -1,17 +1,20 @@
 """The development cloud as a whole: up, down, status and a way in.
 
 guest0 (10.1.1.0/24)      public0 (203.0.113.0/24)    control0 (169.254.3.0/24)
-  vm1, vm2                  internet                    mgmt
+  router, vm1, vm2          router, internet            router, mgmt
 """
 
+import json
 import os
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.devcloud import end, guests, internet
+from appliance.devcloud import end, guests, intent, internet, plane, routers
+from appliance.devcloud.checks import Prover
 from appliance.devcloud.layout import (
     CONTROL_SEGMENT,
     GUESTS,
@@ -20,12 +23,14 @@ from appliance.devcloud.layout import (
     MANAGEMENT_ADDRESS,
     MANAGEMENT_MAC,
     NAME,
+    ROUTER,
     SEGMENTS,
 )
+from appliance.engine import disk
 from appliance.runtime import namespace, remains
 from appliance.runtime.container import Containers
-from appliance.runtime.naming import RUN, cloud_prefix, full_name
-from appliance.runtime.runtime import Interface, Runtime
+from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory
+from appliance.runtime.runtime import Interface
 from images.layer import locked
 from images.tree import build
 
@@ -42,20 +47,37 @@ class Member:
     detail: str = ""
 
 
-def up(*, cloud: str = NAME, cache: Path | None = None, progress: Progress = lambda step: None) -> Runtime:
-    """Have the cloud up: what is missing of it is started, the rest left alone. Needs root.
+def up(*, cloud: str = NAME, cache: Path | None = None, progress: Progress = lambda step: None) -> Prover:
+    """Have the cloud up: what is missing of it is started, the rest left alone. Needs root. What proves it.
 
-    Returns when guests are powered on, not when they have booted (`guests.wait`). Raises RuntimeError if a
-    tree can't be built, MachineError if a machine can't be started.
+    Returns when guests are powered on, not when they have booted. Raises RuntimeError if a tree can't be
+    built, MachineError if a machine can't be started, RemoteError if the router doesn't take its document.
     """
-    tree = build("guest", cache=cache, progress=progress)
+    router_tree = build("router", cache=cache, progress=progress)
+    guest_tree = build("guest", cache=cache, progress=progress)
     with alone(cloud):
-        progress("segments, internet and management end")
+        progress("segments, internet and management plane")
         network_up(cloud)
+        remote = plane.up(cloud)
         runtime = Containers(cloud)
-        for name in guests.up(runtime, tree=tree):
+        passwords = _passwords(cloud)
+        if routers.up(runtime, remote, cloud=cloud, tree=router_tree):
+            progress("router powered on")
+        generation = plane.push(remote, intent.document(passwords))
+        progress(f"router runs generation {generation}")
+        for name in guests.up(runtime, tree=guest_tree):
             progress(f"{name} powered on")
-    return runtime
+    return Prover(runtime=runtime, cloud=cloud, passwords=passwords)
+
+
+def _passwords(cloud: str) -> dict[str, str]:
+    """The guests' passwords: made once for a cloud, so that pushing again changes nothing."""
+    path = state_directory(cloud, "guests") / "passwords.json"
+    if not path.exists():
+        made = {guest.name: secrets.token_urlsafe(12) for guest in GUESTS}
+        disk.write_json(path, made)
+    known: dict[str, str] = json.loads(path.read_bytes())
+    return known
 
 
 def network_up(cloud: str) -> None:
@@ -83,13 +105,13 @@ def down(*, cloud: str = NAME) -> list[str]:
 def status(*, cloud: str = NAME) -> list[Member]:
     """What is in the cloud, seen now."""
     runtime = Containers(cloud)
-    known = {guest.name for guest in GUESTS} if remains.found(cloud) else set()
+    known = {ROUTER.name, *(guest.name for guest in GUESTS)} if remains.found(cloud) else set()
     members = []
     for name in sorted(known | set(runtime.names())):
         seen = runtime.status(name)
         detail = f"process {seen.leader}, console {seen.console}" if seen.running else ""
         members.append(Member(name=name, kind="machine", up=seen.running, detail=detail))
-    for daemon in internet.daemons(cloud):
+    for daemon in [plane.daemon(cloud), *internet.daemons(cloud)]:
         if known or daemon.running():
             members.append(
                 Member(name=daemon.name, kind="process", up=daemon.running(), detail=f"log {daemon.log}")

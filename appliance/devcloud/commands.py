@@ -5,11 +5,14 @@ import sys
 import time
 
 import click
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from appliance.devcloud import cloud as clouds
 from appliance.devcloud.layout import NAME
+from appliance.management.remote import RemoteError
 from appliance.runtime.runtime import MachineError
 
 
@@ -26,7 +29,7 @@ def devcloud(context: click.Context, *, cloud: str) -> None:
 @devcloud.command()
 @click.pass_obj
 def up(cloud: str) -> None:
-    """Start what isn't up."""
+    """Start what isn't up, and prove that it works."""
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting") as spinner:
@@ -36,10 +39,24 @@ def up(cloud: str) -> None:
             console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {step}")
 
         try:
-            clouds.up(cloud=cloud, progress=progress)
-        except (MachineError, RuntimeError, ValueError) as error:
+            prover = clouds.up(cloud=cloud, progress=progress)
+        except (MachineError, RemoteError, RuntimeError, ValueError) as error:
             raise click.ClickException(str(error)) from error
-    console.print(f"[bold]{cloud}[/] is up after {time.monotonic() - began:.1f} s")
+        spinner.update("proving")
+        table = Table("", "what", "seen", Column("seconds", justify="right"), box=box.SIMPLE_HEAD)
+        failed = 0
+        for verdict in prover.run():
+            progress(f"{'ok' if verdict.ok else 'NOT'}  {verdict.name}")
+            mark = "[green]ok[/]" if verdict.ok else "[red]failed[/]"
+            table.add_row(mark, verdict.name, escape(verdict.seen), f"{verdict.seconds:.2f}")
+            failed += not verdict.ok
+    Console().print(table)
+    if failed:
+        raise click.ClickException(f"{failed} checks failed; `sysvm devcloud shell router` looks inside")
+    console.print(
+        f"[bold]{cloud}[/] is up and proven after {time.monotonic() - began:.1f} s; it goes on running. "
+        "Next: sysvm devcloud status | shell NAME | down"
+    )
 
 
 @devcloud.command()

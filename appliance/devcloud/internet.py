@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.devcloud import end, web
 from appliance.devcloud.layout import (
+    BLOCKED_PORT,
     CLIENT_ADDRESS,
     INTERNET,
     INTERNET_GATEWAY,
@@ -28,17 +29,20 @@ from appliance.runtime.runtime import Interface
 
 def daemons(cloud: str) -> list[Daemon]:
     """The processes of the internet; kill one to see what the router makes of it."""
-    web_server = Daemon(
-        cloud=cloud,
-        name="internet-web",
-        namespace=INTERNET,
-        argv=(sys.executable, str(Path(web.__file__)), "0.0.0.0", "80"),  # noqa: S104
-    )
+    web_servers = [
+        Daemon(
+            cloud=cloud,
+            name=f"internet-web{port}",
+            namespace=INTERNET,
+            argv=(sys.executable, str(Path(web.__file__)), "0.0.0.0", str(port)),  # noqa: S104
+        )
+        for port in (80, BLOCKED_PORT)
+    ]
     upstreams = [
         Daemon(cloud=cloud, name=f"internet-dns{number}", namespace=INTERNET, argv=upstream(number, address))
         for number, address in enumerate(UPSTREAM_ADDRESSES, start=1)
     ]
-    return [web_server, *upstreams]
+    return [*web_servers, *upstreams]
 
 
 def upstream(number: int, address: str) -> tuple[str, ...]:

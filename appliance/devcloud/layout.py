@@ -43,3 +43,32 @@ GUESTS = (
     Guest(name="vm1", mac="02:00:0a:01:01:0a", address="10.1.1.10"),
     Guest(name="vm2", mac="02:00:0a:01:01:0b", address="10.1.1.11"),
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Router:
+    name: str
+    guest_mac: str
+    public_mac: str
+    control_mac: str
+    control_address: str
+
+
+ROUTER = Router(
+    name="router",
+    guest_mac="02:00:0a:01:01:01",
+    public_mac="02:00:cb:00:71:02",
+    control_mac="02:00:a9:fe:03:02",
+    control_address="169.254.3.2",
+)
+PUBLIC_ADDRESS = "203.0.113.2"
+STATIC_NAT_ADDRESS = "203.0.113.5"
+DOMAIN = "cs1.example"
+SEARCH = ["cs1.example", "example.net"]
+MTU = 1450
+NTP_ADDRESS = "198.51.100.123"
+ROUTED_NETWORK = "192.0.2.0/24"
+ROUTED_GATEWAY = "10.1.1.254"
+FORWARDED_PORT = 8080
+BLOCKED_PORT = 81
+"""The web server listens on it, too, but no guest may ask there."""

@@ -1,0 +1,1 @@
+"""The daemon in the appliance: HTTP API, document store, boot, health, metrics."""

@@ -1,0 +1,284 @@
+"""One apply at a time: accept a document, converge, verify, keep it, or go back; heal drift."""
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from appliance import roles
+from appliance.agent.seal import Sealer
+from appliance.agent.store import Store
+from appliance.boot import Boot
+from appliance.document import Document
+from appliance.engine import plan as planning
+from appliance.engine import transaction
+from appliance.engine.checker import CheckError
+from appliance.engine.host import Host
+from appliance.engine.transaction import ConvergeError
+from appliance.model import Problem, RefusedError, merge_patch
+
+log = logging.getLogger(__name__)
+
+State = Literal["empty", "converged", "unconfirmed", "drifted", "degraded"]
+CRASH_AT = "SYSVM_CRASH_AT"
+"""Environment: the number of the step before which the agent kills itself, for the test of that."""
+
+
+class GenerationConflictError(Exception):
+    """An older generation than the running one, or the same number with other content."""
+
+
+@dataclass
+class Counts:
+    """What the metrics tell of the agent's life."""
+
+    applied: int = 0
+    refused: int = 0
+    failed: int = 0
+    healed: int = 0
+    last_apply_seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """The answer to a push."""
+
+    generation: int
+    state: State
+    changes: list[dict[str, str]]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        return vars(self)
+
+
+@dataclass
+class Controller:
+    boot: Boot
+    host: Host
+    store: Store
+    sealer: Sealer
+    running: Document = field(init=False)
+    state: State = "empty"
+    detail: str = ""
+    counts: Counts = field(default_factory=Counts)
+    started_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.running = roles.empty(self.boot.role, self.boot.name)
+        self._lock = threading.Lock()
+        self._confirm_timer: threading.Timer | None = None
+        self._before_confirm: Document | None = None
+        self._role = roles.role(self.boot.role)
+
+    # --- from boot on -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Converge to the stored document, before anybody asks for anything."""
+        with self._lock:
+            try:
+                stored = self.store.load()
+                if stored is not None:
+                    self.running = roles.read(self.boot.role, stored)
+            except (RefusedError, ValueError, KeyError) as error:
+                # Better the safe empty state than none: the firewall comes up, and the next push heals.
+                log.error("The stored document can't be used: %s", error)
+                self.state, self.detail = "degraded", f"The stored document can't be used: {error}"
+                self._converge(self.running)
+                return
+            self._settle(self.running)
+
+    def watch(self, interval: float) -> None:
+        """Forever: find drift and heal it, every `interval` seconds."""
+        while True:
+            time.sleep(interval)
+            try:
+                self.heal()
+                with self._lock:
+                    self.store.compact()
+            except Exception:
+                log.exception("Watching for drift failed")
+
+    def heal(self) -> int:
+        """Compare everything with the kernel and the disk; how many steps it took to be as wanted."""
+        with self._lock:
+            wanted = tuple(roles.resources(self.running, self.boot))
+            drift = planning.make(wanted, self.host, fresh=True).changes
+            if not drift and self.state in ("converged", "unconfirmed", "empty"):
+                return 0
+            for change in drift:
+                log.warning("Drift: %s %s %s %s", change.action, change.kind, change.name, change.detail)
+            if self.state in ("converged", "unconfirmed"):
+                self.state = "drifted"
+            self._settle(self.running)
+            self.counts.healed += bool(drift)
+            return len(drift)
+
+    # --- pushes -------------------------------------------------------------------------------------
+
+    def put(self, value: Any, *, confirm: float | None = None) -> Report:
+        """Make a whole document what runs. Raises RefusedError, GenerationConflictError, CheckError with
+        nothing touched; ConvergeError after going back; OSError where it can't be kept."""
+        with self._lock:
+            sealed, secrets = self.sealer.seal(value, self._role.SEALED)
+            document = self._accept(sealed, known_good=None)
+            if confirm is not None:
+                return self._apply(document, secrets, keep=lambda: self.store.write(sealed), confirm=confirm)
+            self.store.prepare(sealed)
+            return self._apply(document, secrets, keep=self.store.commit, confirm=None)
+
+    def patch(self, patch: Any, *, confirm: float | None = None) -> Report:
+        """The same with an RFC 7396 merge patch of the running document; without a generation of its own
+        it takes the next."""
+        with self._lock:
+            if not isinstance(patch, dict):
+                raise RefusedError([Problem("", "A merge patch of a document must be an object (RFC 7396)")])
+            if self.running.generation == 0:
+                raise GenerationConflictError("There is no document to patch yet; PUT a whole one first")
+            patch = {"generation": self.running.generation + 1, **patch}
+            sealed, secrets = self.sealer.seal(patch, self._role.SEALED)
+            document = self._accept(merge_patch(self.running, sealed), known_good=self.running)
+            self._end_confirm(keep=True)
+            return self._apply(document, secrets, keep=lambda: self.store.append(sealed), confirm=confirm)
+
+    def plan(self, value: Any) -> list[dict[str, str]]:
+        """What `put` would change; changes nothing."""
+        with self._lock:
+            sealed, secrets = self.sealer.seal(value, self._role.SEALED)
+            document = self._accept(sealed, known_good=None)
+            self.host.secrets = secrets
+            try:
+                return planning.make(roles.resources(document, self.boot), self.host).as_json()
+            finally:
+                self.host.secrets = {}
+
+    def confirm(self) -> bool:
+        """Keep an unconfirmed document. False where there is none."""
+        with self._lock:
+            return self._end_confirm(keep=True)
+
+    def _accept(self, value: Any, *, known_good: Document | None) -> Document:
+        document = roles.read(self.boot.role, value, known_good) if self._is_for_role(value) else None
+        if document is None or document.name != self.boot.name:
+            name = document.name if document else self.boot.name
+            raise RefusedError(
+                [
+                    Problem("/role", f"This appliance is a {self.boot.role}")
+                    if document is None
+                    else Problem("/name", f"The document is for {name}; this appliance is {self.boot.name}")
+                ]
+            )
+        current = self.running.generation
+        if document.generation < current:
+            raise GenerationConflictError(
+                f"Generation {document.generation} is older than {current}, which runs"
+            )
+        if document.generation == current and document != self.running:
+            raise GenerationConflictError(f"Generation {current} runs already, with other content")
+        return document
+
+    def _is_for_role(self, value: Any) -> bool:
+        """A document that names another role is another role's; one that names none is refused by type."""
+        role = value.get("role") if isinstance(value, dict) else None
+        return not isinstance(role, str) or role == self.boot.role
+
+    def _apply(
+        self,
+        document: Document,
+        secrets: dict[str, str],
+        *,
+        keep: Callable[[], None],
+        confirm: float | None,
+    ) -> Report:
+        previous = self._before_confirm or self.running
+        self.host.secrets = secrets
+        try:
+            outcome = self._converge(document)
+            if confirm is None:
+                keep()
+        except CheckError:
+            self.counts.refused += 1
+            self.store.discard()
+            raise
+        except (ConvergeError, OSError) as error:
+            self.counts.failed += 1
+            self.store.discard()
+            log.error("Generation %d failed: %s; going back", document.generation, error)
+            self._end_confirm(keep=False)
+            self.running = previous
+            self._settle(previous)
+            raise
+        finally:
+            self.host.secrets = {}
+        self._end_confirm(keep=False)
+        self.running = document
+        self.state, self.detail = "converged", ""
+        if confirm is not None:
+            self._await_confirm(previous, keep, confirm)
+        self.counts.applied += 1
+        self.counts.last_apply_seconds = outcome.seconds
+        # What a document is made of lives long; without this every collection would walk all of it.
+        gc.freeze()
+        return Report(
+            generation=document.generation,
+            state=self.state,
+            changes=outcome.plan.as_json(),
+            seconds=round(outcome.seconds, 6),
+        )
+
+    def _settle(self, document: Document) -> None:
+        """Converge, and if that fails be degraded and say why; the watch tries again."""
+        try:
+            self._converge(document)
+        except (CheckError, ConvergeError, OSError) as error:
+            log.error("Not converged: %s", error)
+            self.state, self.detail = "degraded", str(error)
+        else:
+            self.state = "converged" if document.generation else "empty"
+            self.detail = ""
+            if self._confirm_timer is not None:
+                self.state = "unconfirmed"
+
+    def _converge(self, document: Document) -> transaction.Outcome:
+        wanted = roles.resources(document, self.boot)
+        return transaction.converge(wanted, self.host, before_step=_crash_where_told)
+
+    # --- confirmed changes --------------------------------------------------------------------------
+
+    def _await_confirm(self, previous: Document, keep: Callable[[], None], seconds: float) -> None:
+        self.state = "unconfirmed"
+        self._before_confirm, self._keep = previous, keep
+        self._confirm_timer = threading.Timer(seconds, self._go_back, (self.running.generation,))
+        self._confirm_timer.daemon = True
+        self._confirm_timer.start()
+
+    def _end_confirm(self, *, keep: bool) -> bool:
+        if self._confirm_timer is None:
+            return False
+        self._confirm_timer.cancel()
+        self._confirm_timer, self._before_confirm = None, None
+        if keep:
+            self._keep()
+            self.state = "converged"
+        return True
+
+    def _go_back(self, generation: int) -> None:
+        with self._lock:
+            if self._before_confirm is None or self.running.generation != generation:
+                return
+            previous = self._before_confirm
+            log.warning("Generation %d was not confirmed in time; going back", self.running.generation)
+            self._end_confirm(keep=False)
+            self.store.discard()
+            self.running = previous
+            self._settle(previous)
+
+
+def _crash_where_told(step: int) -> None:
+    if os.environ.get(CRASH_AT) == str(step):
+        os.kill(os.getpid(), signal.SIGKILL)

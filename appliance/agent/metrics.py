@@ -1,0 +1,65 @@
+"""Metrics in Prometheus' text format 0.0.4: base units, `_total` for what only grows."""
+
+import resource
+from collections.abc import Iterator, Sequence
+
+from appliance.agent.controller import Controller
+from appliance.agent.health import Result
+from appliance.agent.usage import Totals
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_STATES = ("empty", "converged", "unconfirmed", "drifted", "degraded")
+_KIB = 1024
+
+
+def render(controller: Controller, checks: list[Result], usage: Totals) -> str:
+    return "".join(_lines(controller, checks, usage))
+
+
+def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:
+    counts = controller.counts
+    generation = controller.running.generation
+    yield from _metric("generation", "gauge", "Generation of the running document", [({}, generation)])
+    states = [({"state": state}, float(controller.state == state)) for state in _STATES]
+    yield from _metric("state", "gauge", "1 for the state the appliance is in", states)
+    results = [
+        ({"result": "applied"}, counts.applied),
+        ({"result": "refused"}, counts.refused),
+        ({"result": "failed"}, counts.failed),
+    ]
+    yield from _metric("pushes_total", "counter", "Documents pushed, by what became of them", results)
+    yield from _metric(
+        "drift_healed_total", "counter", "Times drift was found and healed", [({}, counts.healed)]
+    )
+    yield from _metric(
+        "last_apply_seconds", "gauge", "How long the last apply took", [({}, counts.last_apply_seconds)]
+    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    yield from _metric("agent_peak_memory_bytes", "gauge", "Most memory the agent ever had", [({}, memory)])
+    yield from _metric(
+        "health", "gauge", "1 if the check last went well", [({"check": c.name}, c.ok) for c in checks]
+    )
+    seconds = [({"check": check.name}, check.seconds) for check in checks]
+    yield from _metric("health_seconds", "gauge", "How long the check took", seconds)
+    for unit in ("bytes", "packets"):
+        samples = []
+        for name, directions in sorted(usage.items()):
+            kind, _, of = name.partition("-")
+            for direction, values in sorted(directions.items()):
+                samples.append(({"kind": kind, "of": of, "direction": direction}, values.get(unit, 0)))
+        yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
+
+
+def _metric(
+    name: str, kind: str, text: str, samples: Sequence[tuple[dict[str, str], float]]
+) -> Iterator[str]:
+    if samples:
+        yield f"# HELP sysvm_{name} {text}\n# TYPE sysvm_{name} {kind}\n"
+    for labels, value in samples:
+        inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        shown = int(value) if value == int(value) else value
+        yield f"sysvm_{name}{{{inner}}} {shown}\n" if inner else f"sysvm_{name} {shown}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,55 @@
+"""Traffic totals that only grow: the kernel's counters on top of what was counted before they were made."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from appliance.engine import counter, disk
+from appliance.engine.host import Host
+
+Totals = dict[str, dict[str, dict[str, int]]]
+"""Counter -> sent or received -> bytes or packets."""
+
+
+class Usage:
+    def __init__(self, host: Host, path: Path) -> None:
+        self._host, self._path = host, path
+        self._lock = threading.Lock()
+        stored = self._load()
+        self._totals: Totals = stored.get("totals", {})
+        self._seen: Totals = stored.get("seen", {}) if stored.get("boot") == _boot_id() else {}
+
+    def totals(self) -> Totals:
+        """Bytes and packets since this appliance's first day. A counter that was removed keeps its total."""
+        with self._lock:
+            seen = counter.read(self._host)
+            for name, directions in seen.items():
+                for direction, values in directions.items():
+                    for unit, value in values.items():
+                        before = self._seen.get(name, {}).get(direction, {}).get(unit, 0)
+                        # Less than before: the counter was made anew, and counts from 0.
+                        grown = value - before if value >= before else value
+                        total = self._totals.setdefault(name, {}).setdefault(direction, {})
+                        total[unit] = total.get(unit, 0) + grown
+            self._seen = seen
+            return json.loads(json.dumps(self._totals))  # type: ignore[no-any-return]
+
+    def save(self) -> None:
+        """Keep the totals over a reboot; what was counted since the last time is lost in a power cut."""
+        totals = self.totals()
+        disk.write_json(self._path, {"boot": _boot_id(), "totals": totals, "seen": self._seen})
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            stored: dict[str, Any] = json.loads(self._path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return stored
+
+
+def _boot_id() -> str:
+    """Names this boot of the machine; in a container the kernel's doesn't change, so its first process's
+    start time is part of it."""
+    kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{kernel} {Path('/proc/1/stat').read_text().rsplit(')', 1)[1].split()[19]}"

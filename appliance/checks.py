@@ -1,0 +1,43 @@
+"""What to ask a running appliance to learn whether it serves: plain values, run by the agent's probes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DnsCheck:
+    """Ask a DNS server for a name's A record."""
+
+    name: str
+    server: str
+    query: str
+    expected: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DhcpCheck:
+    """Send a DHCPINFORM (RFC 2131, section 3.4) on a link from an address, and expect an acknowledgement."""
+
+    name: str
+    link: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpCheck:
+    """GET a path over a unix socket, and expect status 200."""
+
+    name: str
+    socket: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinkCheck:
+    """A link whose card is there and has a carrier."""
+
+    name: str
+    link: str
+
+
+Check = DnsCheck | DhcpCheck | HttpCheck | LinkCheck
+"""`name` is what health and metrics call the check by."""

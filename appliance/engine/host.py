@@ -1,0 +1,69 @@
+"""The machine that the engine observes and changes: its file tree, its kernel, its service manager."""
+
+import json
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from appliance.engine.nft import Nft
+
+GENERATED = Path("/run/sysvm")
+"""Everything generated from the document. All files below it are the engine's, or go."""
+PERSISTENT = Path("/var/lib/sysvm")
+
+
+@dataclass
+class Host:
+    generated: Path = GENERATED
+    persistent: Path = PERSISTENT
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sealed password -> password, for the transaction that brought them only."""
+    expected_links: AbstractSet[str] = frozenset()
+    """Names that links have, or will have once the plan in the making is carried out."""
+    seen: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Observations that a witness of the kernel's still vouches for; see each kind."""
+
+    @property
+    def state(self) -> Path:
+        """Where the engine notes what it loaded: gone with a reboot, as the things themselves are."""
+        return self.generated / "engine"
+
+    @cached_property
+    def nft(self) -> Nft:
+        return Nft()
+
+    @cached_property
+    def ip(self) -> IPRoute:
+        return IPRoute()
+
+    def links(self) -> dict[int, dict[str, Any]]:
+        """The kernel's links by index: name, MAC address, MTU, whether up, and our mark on them."""
+        found: dict[int, dict[str, Any]] = {}
+        for message in self.ip.get_links():
+            found[message["index"]] = {
+                "name": message.get_attr("IFLA_IFNAME"),
+                "mac": message.get_attr("IFLA_ADDRESS"),
+                "mtu": message.get_attr("IFLA_MTU"),
+                "up": bool(message["flags"] & 1),
+                "alias": message.get_attr("IFLA_IFALIAS") or "",
+            }
+        return found
+
+    def link_index(self, name: str) -> int:
+        """Raises LookupError where no such link is there."""
+        for index, link in self.links().items():
+            if link["name"] == name:
+                return index
+        raise LookupError(f"There is no network interface {name}")
+
+    def note(self, name: str) -> Any:
+        """What the engine noted under this name, or None; a torn or missing note is no note."""
+        try:
+            return json.loads((self.state / name).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None

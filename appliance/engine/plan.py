@@ -1,0 +1,84 @@
+"""What would have to change for a host to be in a wanted state."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from appliance import resources
+from appliance.engine import (
+    address,
+    checksum,
+    counter,
+    file,
+    link,
+    password,
+    records,
+    route,
+    rule,
+    ruleset,
+    sysctl,
+    unit,
+)
+from appliance.engine.change import Change
+from appliance.engine.host import Host
+
+
+class Kind(Protocol):
+    """What the module of a resource kind offers. `fresh` distrusts every kept observation."""
+
+    KIND: str
+
+    def plan(self, wanted: Sequence[Any], host: Host, *, fresh: bool = False) -> Iterator[Change]: ...
+
+
+KINDS: Mapping[type, Kind] = {
+    # In the order in which things come into being. The firewall is first: its rules name interfaces
+    # that need not exist yet, and no packet passes that it doesn't know.
+    resources.Ruleset: ruleset,
+    resources.Counter: counter,
+    resources.ChecksumFill: checksum,
+    resources.Link: link,
+    resources.Address: address,
+    resources.Sysctl: sysctl,
+    resources.Route: route,
+    resources.Rule: rule,
+    resources.File: file,
+    resources.Records: records,
+    resources.Password: password,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    changes: tuple[Change, ...]
+    wanted: tuple[resources.Resource, ...]
+
+    def as_json(self) -> list[dict[str, str]]:
+        return [change.as_json() for change in self.changes]
+
+
+def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = False) -> Plan:
+    """The steps from what is observed to what is wanted, in the order in which they must be taken."""
+    wanted = tuple(wanted)
+    by_kind: dict[type, list[Any]] = {}
+    for resource in wanted:
+        by_kind.setdefault(type(resource), []).append(resource)
+    host.expected_links = link.expected(by_kind.get(resources.Link, ()), host)
+    changes: list[Change] = []
+    for kind, module in KINDS.items():
+        changes += module.plan(by_kind.get(kind, ()), host, fresh=fresh)
+    written = {path for change in changes for path in change.writes}
+    changes += unit.plan(by_kind.get(resources.Unit, ()), host, changed=written, fresh=fresh)
+    return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
+
+
+def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
+    """Units that nobody wants stop first, while what they stand on is there; then things come, in the
+    order of the kinds; then things go, in reverse. An address or a route is thus never missing between
+    the old and the new one. Units come last of all."""
+    stops = [change for change in changes if change.action == "stop"]
+    rest = [change for change in changes if change.action != "stop" and change.kind != unit.KIND]
+    yield from stops
+    yield from (change for change in rest if change.action != "delete")
+    yield from (change for change in reversed(rest) if change.action == "delete")
+    yield from (change for change in changes if change.kind == unit.KIND and change.action != "stop")

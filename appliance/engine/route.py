@@ -1,0 +1,91 @@
+"""Observe and change routes. Ours carry our protocol number, so others' are never touched."""
+
+import ipaddress
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pyroute2 import NetlinkError
+
+from appliance.engine.address import PROTOCOL
+from appliance.engine.change import Change
+from appliance.engine.host import Host
+from appliance.resources import Route
+
+KIND = "Route"
+
+
+def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
+    ours = {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
+    keys = {_wanted_key(route) for route in wanted}
+    for route in wanted:
+        if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):
+            yield Change(
+                kind=KIND,
+                name=_name(route),
+                action="create",
+                run=lambda route=route: _add(route, host),  # type: ignore[misc]
+            )
+    for key in sorted(ours - keys):
+        destination, gateway, metric, table = key
+        gone = Route(destination=destination, gateway=gateway or None, metric=metric, table=table)
+        yield Change(
+            kind=KIND,
+            name=_name(gone),
+            action="delete",
+            run=lambda gone=gone: _delete(gone, host),  # type: ignore[misc]
+        )
+
+
+def _own(host: Host, family: int) -> list[Any]:
+    return [route for route in host.ip.get_routes(family=family) if route["proto"] == PROTOCOL]
+
+
+def _key(message: Any) -> tuple[str, str, int, int]:
+    anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"  # noqa: S104
+    destination = f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"
+    metric = message.get_attr("RTA_PRIORITY") or 0
+    if message["family"] == socket.AF_INET6 and metric == 1024:
+        metric = 0  # what the kernel makes of "no metric" in IPv6
+    return destination, message.get_attr("RTA_GATEWAY") or "", metric, message.get_attr("RTA_TABLE")
+
+
+def _wanted_key(route: Route) -> tuple[str, str, int, int]:
+    return route.destination, route.gateway or "", route.metric, route.table
+
+
+def _name(route: Route) -> str:
+    return f"{route.destination} via {route.gateway or route.link}"
+
+
+def _arguments(route: Route) -> dict[str, Any]:
+    version = ipaddress.ip_network(route.destination).version
+    arguments: dict[str, Any] = {
+        "dst": route.destination,
+        "family": socket.AF_INET if version == 4 else socket.AF_INET6,
+        "table": route.table,
+        "proto": PROTOCOL,
+    }
+    if route.gateway:
+        arguments["gateway"] = route.gateway
+    if route.metric:
+        arguments["priority"] = route.metric
+    return arguments
+
+
+def _add(route: Route, host: Host) -> None:
+    arguments = _arguments(route)
+    if route.link:
+        arguments["oif"] = host.link_index(route.link)
+    try:
+        host.ip.route("replace", **arguments)
+    except NetlinkError as error:
+        raise OSError(error.code, f"Failed to add the route {_name(route)}: {error}") from error
+
+
+def _delete(route: Route, host: Host) -> None:
+    try:
+        host.ip.route("del", **_arguments(route))
+    except NetlinkError as error:
+        if error.code != 3:  # ESRCH: it went with its address or link
+            raise

@@ -1,0 +1,223 @@
+"""Observe and change nft tables that are wholly ours.
+
+Structure and elements are compared apart. Of the structure the engine notes, right after the
+transaction that made it, a digest of what was sent and of what the kernel lists: what nft lists is not
+what it was sent, but it does list the same thing twice alike. Elements are compared one by one.
+
+Listing tens of thousands of elements takes a hundred times longer than adding one, so an observation
+is kept for as long as the kernel's generation number says that nobody has committed anything since.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.engine import disk
+from appliance.engine.change import Change
+from appliance.engine.host import Host
+from appliance.resources import Ruleset
+
+KIND = "Ruleset"
+OURS = "sysvm"
+Elements = Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass
+class Observed:
+    generation: int
+    structure: str
+    elements: Elements
+
+
+def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
+    if fresh:
+        host.seen.pop(KIND, None)
+    tables = {ruleset.table: ruleset for ruleset in wanted}
+    for ruleset in wanted:
+        yield from _plan_table(ruleset, host)
+    if not tables and _exists(host, OURS):
+        yield Change(
+            kind=KIND, name=OURS, action="delete", run=lambda: host.nft.run(f"delete table inet {OURS}")
+        )
+
+
+def _exists(host: Host, table: str) -> bool:
+    return any(item["table"]["name"] == table for item in host.nft.listing("tables inet") if "table" in item)
+
+
+def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
+    observed = _observe(ruleset.table, host)
+    if observed is None or _stale(ruleset, observed, host):
+        count = sum(map(len, ruleset.elements.values()))
+        yield Change(
+            kind=KIND,
+            name=ruleset.table,
+            action="create" if observed is None else "update",
+            detail=f"load the table in one transaction, with {count} elements",
+            run=lambda: _swap(ruleset, host),
+        )
+        return
+    commands, summary = _delta(ruleset, observed.elements)
+    if commands:
+        yield Change(
+            kind=KIND,
+            name=ruleset.table,
+            action="update",
+            detail=summary,
+            run=lambda: _change_elements(ruleset, host, observed, commands),
+        )
+
+
+def check(ruleset: Ruleset, host: Host) -> None:
+    """Have the kernel check the structure of a table that would be swapped, without committing it.
+    Raises NftError.
+
+    Elements aren't asked about: they come in one transaction that is the first step of a plan, so a
+    refusal touches nothing either; and the kernel makes every check wait for all CPUs (RCU)."""
+    observed = _observe(ruleset.table, host)
+    if observed is None or _stale(ruleset, observed, host):
+        host.nft.check(_structure(ruleset))
+
+
+def _observe(table: str, host: Host) -> Observed | None:
+    generation = host.nft.generation()
+    cached = host.seen.get(KIND)
+    if isinstance(cached, Observed) and cached.generation == generation:
+        return cached
+    host.seen.pop(KIND, None)
+    listing = host.nft.listing(f"table inet {table}")
+    if not listing:
+        return None
+    observed = Observed(
+        generation=generation,
+        structure=_structure_digest(listing),
+        elements={
+            item[kind]["name"]: dict(map(_element, item[kind].get("elem", [])))
+            for item in listing
+            for kind in ("set", "map")
+            if kind in item
+        },
+    )
+    if host.nft.generation() == generation:
+        host.seen[KIND] = observed
+    return observed
+
+
+def _structure_digest(listing: list[dict[str, Any]]) -> str:
+    text = json.dumps([_without_moving_parts(item) for item in listing], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_moving_parts(value: Any) -> Any:
+    """What the kernel lists, less what changes by itself: handles, counts, elements."""
+    if isinstance(value, dict):
+        return {
+            key: _without_moving_parts(item)
+            for key, item in value.items()
+            if key not in ("handle", "packets", "bytes") and not (key == "elem" and "name" in value)
+        }
+    if isinstance(value, list):
+        return [_without_moving_parts(item) for item in value]
+    return value
+
+
+def _element(value: Any) -> tuple[str, str | None]:
+    if isinstance(value, list):
+        key, mapped = value
+        return _text(key), _text(mapped)
+    return _text(value), None
+
+
+def _text(value: Any) -> str:
+    """An element, or what it maps to, as nft writes it."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "elem" in value:
+        return _text(value["elem"]["val"])
+    if "concat" in value:
+        return " . ".join(map(_text, value["concat"]))
+    if "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if "range" in value:
+        first, last = value["range"]
+        return f"{first}-{last}"
+    verdict: str = next(iter(value))
+    return verdict
+
+
+def _structure(ruleset: Ruleset) -> str:
+    # "add, delete, add" is how one transaction replaces a table that may or may not be there.
+    table = f"table inet {ruleset.table}"
+    return f"{table}\ndelete {table}\n{ruleset.text}\n"
+
+
+def _whole(ruleset: Ruleset) -> str:
+    fill = "".join(
+        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
+        for name, elements in ruleset.elements.items()
+        if elements
+    )
+    return _structure(ruleset) + fill
+
+
+def _listed(elements: Any) -> str:
+    return ", ".join(key if mapped is None else f"{key} : {mapped}" for key, mapped in elements)
+
+
+def _stale(ruleset: Ruleset, observed: Observed, host: Host) -> bool:
+    """Whether the table's structure is not what this text made."""
+    noted: object = host.note(_note(ruleset))
+    return noted != {"sent": _sent(ruleset), "listed": observed.structure}
+
+
+def _note(ruleset: Ruleset) -> str:
+    return f"nft-{ruleset.table}.json"
+
+
+def _sent(ruleset: Ruleset) -> str:
+    return hashlib.sha256(ruleset.text.encode()).hexdigest()
+
+
+def _swap(ruleset: Ruleset, host: Host) -> None:
+    host.seen.pop(KIND, None)
+    host.nft.run(_whole(ruleset))
+    observed = _observe(ruleset.table, host)
+    if observed is None:
+        raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")
+    disk.write_json(host.state / _note(ruleset), {"sent": _sent(ruleset), "listed": observed.structure})
+
+
+def _delta(ruleset: Ruleset, observed: Mapping[str, Mapping[str, str | None]]) -> tuple[str, str]:
+    """The commands that turn the observed elements into the wanted ones, and a summary.
+
+    `create` and `delete`, unlike `add` and `destroy`, fail where an element is not as it was observed:
+    so the transaction itself proves that the observation still held."""
+    commands, added, removed = [], 0, 0
+    for name in sorted(ruleset.elements.keys() | observed.keys()):
+        want, have = ruleset.elements.get(name, {}), observed.get(name, {})
+        if want is have or want == have:
+            continue
+        gone = [(key, mapped) for key, mapped in have.items() if key not in want or want[key] != mapped]
+        come = [(key, mapped) for key, mapped in want.items() if key not in have or have[key] != mapped]
+        if gone:
+            keys = ", ".join(key for key, _ in gone)
+            commands.append(f"delete element inet {ruleset.table} {name} {{ {keys} }}\n")
+        if come:
+            commands.append(f"create element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
+        added, removed = added + len(come), removed + len(gone)
+    return "".join(commands), f"{added} elements come, {removed} go"
+
+
+def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, commands: str) -> None:
+    host.seen.pop(KIND, None)
+    host.nft.run(commands)
+    generation = host.nft.generation()
+    if generation == observed.generation + 1:
+        # Ours was the only transaction since the observation, and the kernel accepted all of it.
+        host.seen[KIND] = Observed(
+            generation=generation,
+            structure=observed.structure,
+            elements=ruleset.elements,
+        )

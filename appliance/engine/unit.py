@@ -1,0 +1,133 @@
+"""Observe and change systemd units, through systemctl(1): one process observes all of them.
+
+For each unit the engine notes which invocation of it loaded which files (by digest). A crash between
+writing a file and reloading its daemon therefore shows, and so does a daemon that restarted by itself.
+"""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.engine import disk
+from appliance.engine.change import Change
+from appliance.engine.host import Host
+from appliance.resources import Unit
+
+KIND = "Unit"
+OURS = "sysvm-*"
+OWN = "sysvm-agent.service"
+_JOB_SECONDS = 60
+
+
+class UnitError(Exception):
+    """A unit that didn't start or reload, with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    active: str
+    invocation: str
+
+
+def plan(
+    wanted: Sequence[Unit], host: Host, *, changed: AbstractSet[str] = frozenset(), fresh: bool = False
+) -> Iterator[Change]:
+    """`changed` are the paths that earlier steps of the same plan will have replaced."""
+    observed = _observe() if wanted or (host.state / "units").is_dir() else {}
+    for unit in wanted:
+        yield from _plan_unit(unit, observed.get(unit.name), host, changed)
+    names = {unit.name for unit in wanted}
+    for name, state in observed.items():
+        if name not in names and state.active not in ("inactive", "failed"):
+            yield Change(
+                kind=KIND,
+                name=name,
+                action="stop",
+                run=lambda name=name: _stop(name, host),  # type: ignore[misc]
+            )
+
+
+def _plan_unit(
+    unit: Unit, observed: Observed | None, host: Host, changed: AbstractSet[str]
+) -> Iterator[Change]:
+    if observed is None or observed.active not in ("active", "reloading"):
+        yield Change(kind=KIND, name=unit.name, action="start", run=lambda: _act("restart", unit, host))
+        return
+    loaded = host.note(f"units/{unit.name}.json") or {}
+    files: Mapping[str, str | None] = loaded.get("files", {})
+
+    def stale(paths: Sequence[str]) -> bool:
+        return any(path in changed or files.get(path) != _digest(path, host) for path in paths)
+
+    if stale(unit.restart_on):
+        yield Change(kind=KIND, name=unit.name, action="restart", run=lambda: _act("restart", unit, host))
+    elif stale(unit.reload_on) or loaded.get("invocation") != observed.invocation:
+        yield Change(kind=KIND, name=unit.name, action="reload", run=lambda: _act("reload", unit, host))
+
+
+def _observe() -> dict[str, Observed]:
+    """The units with our prefix that systemd has loaded."""
+    output = subprocess.run(
+        ["systemctl", "show", "--property=Id,ActiveState,InvocationID", OURS],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_JOB_SECONDS,
+    ).stdout
+    found = {}
+    for block in output.strip().split("\n\n"):
+        properties = dict(line.partition("=")[::2] for line in block.splitlines())
+        name = properties.get("Id", "")
+        if name.endswith(".service") and name != OWN:
+            found[name] = Observed(properties["ActiveState"], properties["InvocationID"])
+    return found
+
+
+def _digest(path: str, host: Host) -> str | None:
+    """Of a file's content; kept while the file's inode and times stay the same."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    witness = (status.st_ino, status.st_mtime_ns, status.st_size)
+    cache: dict[str, tuple[tuple[int, int, int], str]] = host.seen.setdefault("digest", {})
+    if path not in cache or cache[path][0] != witness:
+        cache[path] = (witness, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    return cache[path][1]
+
+
+def _act(verb: str, unit: Unit, host: Host) -> None:
+    # Digests are taken before the daemon reads: if a file changes in between, the note is the old
+    # one and the unit is loaded once more, never once too few.
+    files = {path: _digest(path, host) for path in (*unit.restart_on, *unit.reload_on)}
+    job = subprocess.run(
+        ["systemctl", verb, unit.name], capture_output=True, text=True, timeout=_JOB_SECONDS, check=False
+    )
+    if job.returncode:
+        raise UnitError(f"Failed to {verb} {unit.name}: {job.stderr.strip()}\n{_log(unit.name)}")
+    state = _observe().get(unit.name)
+    if state is None or state.active != "active":
+        raise UnitError(f"{unit.name} is not active after {verb}\n{_log(unit.name)}")
+    disk.write_json(
+        host.state / "units" / f"{unit.name}.json", {"invocation": state.invocation, "files": files}
+    )
+
+
+def _stop(name: str, host: Host) -> None:
+    subprocess.run(
+        ["systemctl", "stop", name], check=True, capture_output=True, text=True, timeout=_JOB_SECONDS
+    )
+    disk.remove(host.state / "units" / f"{name}.json")
+
+
+def _log(name: str) -> str:
+    return subprocess.run(
+        ["journalctl", "--unit", name, "--lines", "8", "--no-pager", "--output", "cat"],
+        capture_output=True,
+        text=True,
+        timeout=_JOB_SECONDS,
+        check=False,
+    ).stdout.strip()

@@ -1,0 +1,1 @@
+"""The management plane: what every appliance should be, and the loop that makes it so."""

@@ -1,0 +1,271 @@
+"""The command line of the management plane: `serve`, and the `appliance` group that talks to its API."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.management import state
+from appliance.management.plane import Plane
+from appliance.management.remote import Remote, RemoteError
+from appliance.management.schedule import POLL_INTERVAL
+from appliance.management.server import DEFAULT_LISTEN, Server
+
+PUSH_TIMEOUT = 300.0
+"""Seconds that `push --wait` waits."""
+
+_STYLES = {
+    "converged": "green", "empty": "dim", "pending": "yellow", "drifted": "yellow", "degraded": "red",
+    "refused": "red", "failed": "red", "unreachable": "red",
+}  # fmt: skip
+
+_output = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+state_option = click.option(
+    "--state",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=state.DEFAULT,
+    show_default=True,
+    envvar="SYSVM_STATE",
+    help="The management plane's state directory.",
+)
+
+
+@click.command()
+@state_option
+@click.option("--database", metavar="URL", help="A SQLAlchemy URL. [default: SQLite in the state directory]")
+@click.option(
+    "--listen",
+    multiple=True,
+    default=[DEFAULT_LISTEN],
+    show_default=True,
+    metavar="ADDRESS",
+    help="HOST:PORT or unix:PATH; more than one may be given.",
+)
+@click.option(
+    "--poll",
+    type=click.FloatRange(min=0.1),
+    default=POLL_INTERVAL,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often an appliance that is right is looked after.",
+)
+def serve(directory: Path, database: str | None, listen: tuple[str, ...], poll: float) -> None:
+    """Run the management plane."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        with Plane.open(directory, database=database, poll_interval=poll) as plane:
+            Server(plane, listen=listen).run()
+    except state.InUseError as error:
+        raise click.ClickException(f"{error} Stop it first, or give another --state.") from None
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise click.ClickException(f"The database can't be used: {said}. See --database.") from None
+    except ImportError as error:
+        raise click.ClickException(f"The database's driver isn't installed: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"The management plane can't start: {error}. See --listen and --state.") \
+            from None  # fmt: skip
+
+
+@click.group()
+@state_option
+@click.option(
+    "--api",
+    default=f"http://{DEFAULT_LISTEN}",
+    show_default=True,
+    envvar="SYSVM_API",
+    metavar="ADDRESS",
+    help="The management plane: http://HOST:PORT or unix:PATH.",
+)
+@click.pass_context
+def appliance(context: click.Context, directory: Path, api: str) -> None:
+    """Appliances, and what they should be."""
+    token = os.environ.get("SYSVM_TOKEN")
+    if token is None:
+        path = directory / state.TOKEN
+        try:
+            token = path.read_text().strip()
+        except OSError as error:
+            raise click.ClickException(
+                f"The token can't be read: {path}: {error.strerror}. "
+                "Start `sysvm serve` first, give its --state, or set SYSVM_TOKEN."
+            ) from None
+    context.obj = Remote(address=api, token=token)
+
+
+@appliance.command()
+@click.argument("name")
+@click.option("--role", default="router", show_default=True)
+@click.option("--control-mac", required=True, metavar="MAC", help="The control interface's network card.")
+@click.option("--control-address", required=True, metavar="ADDRESS/LENGTH", help="Where its agent listens.")
+@click.option("--control-gateway", metavar="ADDRESS", help="If the management plane is on another network.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The agent's port. [default: 8443]")
+@click.option(
+    "-o",
+    "--output",
+    type=_output,
+    required=True,
+    help="Where the boot data goes; it holds the appliance's key and is shown only now.",
+)
+@click.pass_obj
+def create(
+    remote: Remote, name: str, role: str, control_mac: str, control_address: str,
+    control_gateway: str | None, port: int | None, output: Path,
+) -> None:  # fmt: skip
+    """Make an appliance and write its boot data."""
+    control = {"mac": control_mac, "address": control_address, "gateway": control_gateway}
+    body: dict[str, Any] = {"name": name, "role": role, "control": control}
+    if port is not None:
+        body["port"] = port
+    _, answer = _ask(remote, "POST", "/v1/appliances", body=body)
+    _write_boot(output, answer["boot"])
+
+
+@appliance.command()
+@click.argument("name")
+@click.option("-o", "--output", type=_output, required=True)
+@click.pass_obj
+def boot(remote: Remote, name: str, output: Path) -> None:
+    """Write boot data anew, with a new certificate."""
+    _write_boot(output, _ask(remote, "POST", f"{_path(name)}/boot")[1])
+
+
+@appliance.command("list")
+@click.pass_obj
+def list_appliances(remote: Remote) -> None:
+    """All appliances, and how far they have got."""
+    _, answer = _ask(remote, "GET", "/v1/appliances")
+    table = Table()
+    for heading in ("name", "role", "control", "state", "wanted", "runs"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("trouble", overflow="fold")
+    for item in answer["appliances"]:
+        table.add_row(
+            item["name"],
+            item["role"],
+            item["control"]["address"],
+            Text(item["state"], style=_STYLES.get(item["state"], "")),
+            str(item["wanted"] or "-"),
+            str(item["reported"] or "-"),
+            escape(item["last_error"] or ""),
+        )
+    Console().print(table)
+
+
+@appliance.command()
+@click.argument("name")
+@click.option("--document", "only_document", is_flag=True, help="What it should be: JSON, secrets masked.")
+@click.pass_obj
+def show(remote: Remote, name: str, only_document: bool) -> None:
+    """One appliance."""
+    if only_document:
+        click.echo(json.dumps(_ask(remote, "GET", f"{_path(name)}/document")[1], indent=2))
+        return
+    _, item = _ask(remote, "GET", _path(name))
+    table = Table(show_header=False)
+    for key, value in item.items():
+        if key not in ("problems", "converged"):
+            text = value if isinstance(value, str) else json.dumps(value)
+            table.add_row(key.replace("_", " "), escape("-" if value is None else text))
+    for problem in item["problems"]:
+        table.add_row("problem", escape(f"{problem['pointer']}: {problem['detail']}"))
+    Console().print(table)
+
+
+@appliance.command()
+@click.argument("name")
+@click.confirmation_option(prompt="Forget this appliance and its documents? It goes on running as it is")
+@click.pass_obj
+def delete(remote: Remote, name: str) -> None:
+    """Forget an appliance. The machine itself is left alone."""
+    _ask(remote, "DELETE", _path(name))
+
+
+@appliance.command()
+@click.argument("name")
+@click.argument("document", type=click.File("rb"))
+@click.option("--wait", is_flag=True, help="Until the appliance runs it, or refuses it.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 3600), default=PUSH_TIMEOUT, show_default=True, metavar="SECONDS"
+)
+@click.pass_obj
+def push(remote: Remote, name: str, document: Any, wait: bool, timeout: float) -> None:
+    """Want DOCUMENT (a JSON file, or - for standard input) of an appliance."""
+    content = _document(document)
+    status, answer = _ask(
+        remote, "PUT", f"{_path(name)}/document", body=content, wait=timeout if wait else 0.0
+    )
+    generation = answer["generation"]
+    if status == 200:
+        click.echo(f"{name} runs generation {generation}.")
+    elif not wait:
+        click.echo(f"{name} is to run generation {generation}.")
+    else:
+        trouble = answer.get("detail") or answer["last_error"] or "It hasn't answered yet."
+        _fail(f"{name} doesn't run generation {generation} after {timeout:g} s: {trouble} "
+              "It goes on being tried; see `sysvm appliance show`.")  # fmt: skip
+
+
+@appliance.command()
+@click.argument("name")
+@click.argument("document", type=click.File("rb"))
+@click.pass_obj
+def plan(remote: Remote, name: str, document: Any) -> None:
+    """What pushing DOCUMENT would change; changes nothing."""
+    _, answer = _ask(remote, "POST", f"{_path(name)}/plan", body=_document(document))
+    changes = answer.get("changes", [])
+    for change in changes:
+        click.echo(change if isinstance(change, str) else json.dumps(change))
+    click.echo(f"{len(changes)} changes." if changes else "Nothing to change.", err=True)
+
+
+def _ask(remote: Remote, method: str, path: str, *, body: Any = None, wait: float = 0.0) -> tuple[int, Any]:
+    try:
+        return remote.ask(method, path, body=body, wait=wait)
+    except RemoteError as error:
+        lines = [str(error), *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
+        if error.status == 0:
+            lines.append("Is `sysvm serve` running? See --api.")
+        elif error.status == 401:
+            lines.append("Is this the state directory of that management plane? See --state.")
+        _fail("\n".join(lines))
+
+
+def _fail(message: str) -> NoReturn:
+    raise click.ClickException(message)
+
+
+def _path(name: str) -> str:
+    return f"/v1/appliances/{quote(name, safe='')}"
+
+
+def _document(file: Any) -> Any:
+    try:
+        return json.load(file)
+    except ValueError as error:
+        _fail(f"{file.name} isn't JSON: {error}.")
+
+
+def _write_boot(output: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    if str(output) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        state.write(output, text.encode())
+    except OSError as error:
+        _fail(f"The boot data can't be written: {output}: {error.strerror}. "
+              "Get it anew with `sysvm appliance boot`.")  # fmt: skip
+    click.echo(f"Wrote {output}; it holds the appliance's key.")

@@ -1,0 +1,73 @@
+"""The roles an appliance can have; each is a package with a document, services and checks of its own."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from appliance.boot import Boot
+from appliance.checks import Check
+from appliance.document import Document
+from appliance.model import Problem, RefusedError, validated
+from appliance.resources import Resource
+from appliance.services import control
+
+ROLES = {"router": "router"}
+"""Role -> package."""
+
+
+class UnknownRoleError(LookupError):
+    """A role that there is no package for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no role {name!r}; there are: {', '.join(sorted(ROLES))}.")
+
+
+class Service(Protocol):
+    def resources(self, document: Any) -> Iterator[Resource]: ...
+
+
+class Role(Protocol):
+    Document: type[Document]
+    SERVICES: list[Service]
+    SEALED: list[tuple[str, ...]]
+    """Places of what is handed out once and then forgotten; `*` stands for any key."""
+
+    def checks(self, document: Any) -> Iterator[Check]: ...
+
+    def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
+
+
+def role(name: str) -> Role:
+    """The package of a role, imported when first asked for. Raises UnknownRoleError."""
+    if name not in ROLES:
+        raise UnknownRoleError(name)
+    return cast(Role, import_module(ROLES[name]))
+
+
+def document_model(name: str) -> type[Document]:
+    return role(name).Document
+
+
+def read(name: str, value: object, known_good: Document | None = None) -> Document:
+    """A document of this role from JSON values (or models already validated). Raises RefusedError, and
+    UnknownRoleError.
+
+    What `known_good`, an accepted document, shares with it isn't checked again."""
+    package = role(name)
+    document = validated(package.Document, value)
+    if problems := package.problems(document, known_good):
+        raise RefusedError(problems)
+    return document
+
+
+def empty(name: str, appliance: str) -> Document:
+    """What runs until the first push: nothing but management."""
+    return document_model(name).model_construct(role=name, name=appliance, generation=0)
+
+
+def resources(document: Document, boot: Boot | None = None) -> Iterator[Resource]:
+    """The machine state that a document means; with boot data, the control interface is part of it."""
+    if boot is not None:
+        yield from control.resources(boot)
+    for service in role(document.role).SERVICES:
+        yield from service.resources(document)

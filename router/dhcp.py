@@ -1,0 +1,109 @@
+"""Reservations and options in dnsmasq's words.
+
+Options that differ from the network's belong to a tag named for what they are, so guests that are alike
+share one, and a guest has one tag at most: nothing depends on the order in which options are looked up.
+"""
+
+import hashlib
+
+from appliance.memo import per_item
+from router.document import DhcpNetwork, DhcpOptions, DnsNetwork, Reservation
+from router.network import GuestNetwork
+
+Options = dict[int, str]
+"""Option number (RFC 2132 and later) -> value as dnsmasq takes it; empty: don't send it."""
+
+ROUTER, DNS, DOMAIN, MTU, NTP, SEARCH, CLASSLESS_ROUTES = 3, 6, 15, 26, 42, 119, 121
+_PROTOCOL_CODES = {1, 12, 28, 50, 51, 53, 54, 55, 58, 59, 61, 82}
+OWN_CODES = _PROTOCOL_CODES | {ROUTER, DNS, DOMAIN, MTU, NTP, SEARCH, CLASSLESS_ROUTES}
+"""Options that have a field of their own or are the protocol's; `extra` may not set them."""
+
+
+def hosts(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) -> dict[str, str]:
+    """dhcp-host lines by MAC address."""
+    context = (dhcp.options, network, dns.domain if dns else None, dhcp.lease_seconds)
+    return {mac: _host(reservation, mac, *context) for mac, reservation in dhcp.reservations.items()}
+
+
+@per_item
+def _host(
+    reservation: Reservation,
+    mac: str,
+    options: DhcpOptions,
+    network: GuestNetwork,
+    domain: str | None,
+    lease_seconds: int,
+) -> str:
+    fields = [mac]
+    if tag := _tag(_overrides(reservation, options, network, domain)):
+        fields.append(f"set:{tag}")
+    fields.append(reservation.address)
+    if reservation.hostname:
+        fields.append(reservation.hostname)
+    fields.append(str(reservation.lease_seconds or lease_seconds))
+    return ",".join(fields)
+
+
+def options(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) -> dict[str, str]:
+    """dhcp-option lines: the network's, then those of each tag."""
+    domain = dns.domain if dns else None
+    usual = _effective(dhcp.options, network, domain)
+    lines = {str(code): f"{code},{value}" for code, value in usual.items()}
+    for reservation in dhcp.reservations.values():
+        if reservation.options is None and reservation.default_gateway:
+            continue
+        overrides = _overrides(reservation, dhcp.options, network, domain)
+        tag = _tag(overrides)
+        for code, value in overrides.items():
+            lines[f"{tag} {code}"] = f"tag:{tag},{code},{value}" if value else f"tag:{tag},{code}"
+    return lines
+
+
+def _overrides(
+    reservation: Reservation, options: DhcpOptions, network: GuestNetwork, domain: str | None
+) -> Options:
+    """What this guest's options differ in from its network's."""
+    if reservation.options is None and reservation.default_gateway:
+        return {}
+    usual = _effective(options, network, domain)
+    merged = options
+    if reservation.options is not None:
+        own = reservation.options
+        chosen = {name: getattr(own, name) for name in own.model_fields_set if name != "extra"}
+        merged = options.model_copy(update={**chosen, "extra": {**options.extra, **own.extra}})
+    wanted = _effective(merged, network, domain, gateway=reservation.default_gateway)
+    if not reservation.default_gateway:
+        own_set = reservation.options.model_fields_set if reservation.options else set()
+        for code, name in ((ROUTER, "router"), (DNS, "dns"), (DOMAIN, "domain"), (SEARCH, "search")):
+            if name not in own_set:
+                wanted.pop(code, None)
+    differing = {code: value for code, value in wanted.items() if usual.get(code) != value}
+    return differing | {code: "" for code in usual if code not in wanted}
+
+
+def _tag(overrides: Options) -> str:
+    if not overrides:
+        return ""
+    return "o" + hashlib.sha256(repr(sorted(overrides.items())).encode()).hexdigest()[:16]
+
+
+def _effective(
+    options: DhcpOptions, network: GuestNetwork, domain: str | None, *, gateway: bool = True
+) -> Options:
+    router = options.router or network.address
+    found: Options = {ROUTER: router, MTU: str(options.mtu or network.mtu)}
+    servers = options.dns if options.dns is not None else [network.address] if domain else []
+    found[DNS] = ",".join(servers)
+    if name := options.domain or domain:
+        found[DOMAIN] = name
+    if options.search:
+        found[SEARCH] = ",".join(options.search)
+    if options.ntp:
+        found[NTP] = ",".join(options.ntp)
+    if options.routes:
+        routes = [(route.destination, route.gateway) for route in options.routes]
+        if gateway and not any(destination == "0.0.0.0/0" for destination, _ in routes):
+            routes.append(("0.0.0.0/0", router))
+        found[CLASSLESS_ROUTES] = ",".join(f"{destination},{via}" for destination, via in routes)
+    found |= {int(code): text for code, text in options.extra.items()}
+    return found

@@ -1,0 +1,71 @@
+"""Names in dnsmasq's words: hosts lines of guests and static records, and where other names are asked."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from appliance.memo import per_item
+from router.document import Reservation, RouterDocument
+from router.network import GuestNetwork, guest_networks
+
+METADATA_SERVER = "data-server"
+"""The name by which CloudStack's guests look for their user-data and passwords."""
+
+
+def qualified(name: str, domain: str) -> str:
+    """A name without a dot is in the network's domain."""
+    return name if "." in name else f"{name}.{domain}"
+
+
+def hosts(document: RouterDocument, network: GuestNetwork) -> dict[str, str]:
+    """hosts(5) lines by what they are for. Reverse names come from the same lines."""
+    dns = document.dns[network.link]
+    domain = dns.domain
+    lines = {
+        "router": f"{network.address} {document.name}.{domain} {document.name}",
+        METADATA_SERVER: f"{network.address} {METADATA_SERVER}.{domain} {METADATA_SERVER}",
+    }
+    dhcp = document.dhcp.get(network.link)
+    if dhcp is not None:
+        for mac, reservation in dhcp.reservations.items():
+            if reservation.hostname:
+                lines[mac] = _line(reservation, domain)
+    for name, addresses in dns.records.items():
+        full = qualified(name, domain)
+        short = f" {name}" if full != name else ""
+        for address in addresses:
+            lines[f"{name} {address}"] = f"{address} {full}{short}"
+    return lines
+
+
+@per_item
+def _line(reservation: Reservation, domain: str) -> str:
+    return f"{reservation.address} {reservation.hostname}.{domain} {reservation.hostname}"
+
+
+def servers(document: RouterDocument, network: GuestNetwork) -> str:
+    """The servers-file: upstreams for the world, and the other networks that this one may know."""
+    return "".join(f"{line}\n" for line in _servers(document, network))
+
+
+def _servers(document: RouterDocument, network: GuestNetwork) -> Iterator[str]:
+    dns = document.dns[network.link]
+    for upstream in dns.upstreams:
+        yield f"server={upstream.address}#{upstream.port}"
+    for other in guest_networks(document):
+        if other.link in dns.networks:
+            yield f"server=/{document.dns[other.link].domain}/{other.address}"
+            for zone in reverse_zones(other):
+                yield f"server=/{zone}/{other.address}"
+
+
+def reverse_zones(network: GuestNetwork) -> list[str]:
+    """The in-addr.arpa zones (RFC 1035, section 3.5) that cover a network, octet by octet."""
+    cidr = ipaddress.IPv4Network(network.cidr)
+    octets = max(1, min(3, -(-cidr.prefixlen // 8)))
+    if cidr.prefixlen > octets * 8:
+        cidr = cidr.supernet(new_prefix=octets * 8)
+    blocks = cidr.subnets(new_prefix=octets * 8)
+    return [
+        ".".join(reversed(str(block.network_address).split(".")[:octets])) + ".in-addr.arpa"
+        for block in blocks
+    ]

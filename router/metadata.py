@@ -1,0 +1,101 @@
+"""The metadata and password service: what its process reads, and the passwords it may hand out."""
+
+import json
+from collections.abc import Iterator
+
+from appliance.checks import Check, HttpCheck
+from appliance.memo import per_item, per_sections
+from appliance.resources import Address, File, Password, Records, Resource, Unit
+from router.document import DhcpNetwork, DhcpOptions, GuestMetadata, RouterDocument
+from router.network import GuestNetwork, guest_networks
+
+_DIRECTORY = "/run/sysvm/metadata"
+_GROUP = "sysvm-metadata"
+LINK_LOCAL = "169.254.169.254/32"
+"""Where EC2, OpenStack and NoCloud guests ask."""
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    yield from _resources(document)
+
+
+@per_sections("interfaces", "dhcp", "dns", "metadata")
+def _resources(document: RouterDocument) -> tuple[Resource, ...]:
+    return tuple(_made(document))
+
+
+def _made(document: RouterDocument) -> Iterator[Resource]:
+    if not document.metadata:
+        return
+    settings = {}
+    for network in guest_networks(document):
+        metadata = document.metadata.get(network.link)
+        if metadata is None:
+            continue
+        settings[network.link] = {
+            "address": network.address,
+            "network": network.cidr,
+            "tokens": metadata.tokens,
+        }
+        # On the guests' link rather than on lo, so that a guest which believes the address to be on its
+        # own link is answered, too.
+        yield Address(link=network.link, address=LINK_LOCAL)
+        dhcp, dns = document.dhcp.get(network.link), document.dns.get(network.link)
+        context = (network, dns.domain if dns else None, dhcp.options if dhcp else None)
+        records = {}
+        for mac, guest in metadata.guests.items():
+            address, hostname = place(guest, mac, dhcp)
+            records[mac] = _record(guest, mac, address, hostname, *context)
+            if guest.password is not None:
+                yield Password(
+                    network=network.link, address=address, value=guest.password.get_secret_value()
+                )
+        yield Records(path=f"{_DIRECTORY}/{network.link}", records=records, mode=0o640, group=_GROUP)
+    config = json.dumps({"networks": settings}, indent=2, sort_keys=True) + "\n"
+    yield File(path=f"{_DIRECTORY}/config.json", content=config, mode=0o640, group=_GROUP)
+    yield Unit(name="sysvm-metadata.service")
+
+
+def place(guest: GuestMetadata, mac: str, dhcp: DhcpNetwork | None) -> tuple[str, str | None]:
+    """A guest's address and host name: its own, or those of the reservation with its MAC address.
+    Raises LookupError where there is neither."""
+    reservation = dhcp.reservations.get(mac) if dhcp else None
+    address = guest.address or (reservation.address if reservation else None)
+    if address is None:
+        raise LookupError("neither an address of its own nor a reservation")
+    return address, guest.hostname or (reservation.hostname if reservation else None)
+
+
+@per_item
+def _record(
+    guest: GuestMetadata,
+    mac: str,
+    address: str,
+    hostname: str | None,
+    network: GuestNetwork,
+    domain: str | None,
+    options: DhcpOptions | None,
+) -> str:
+    options = options or DhcpOptions()
+    record = {
+        "address": address,
+        "mac": mac,
+        "instance_id": guest.instance_id,
+        "hostname": hostname,
+        "domain": domain,
+        "user_data": guest.user_data,
+        "vendor_data": guest.vendor_data,
+        "public_keys": guest.public_keys,
+        "keys": guest.keys,
+        "gateway": options.router or network.address,
+        "dns": options.dns if options.dns is not None else [network.address] if domain else [],
+        "search": options.search or ([domain] if domain else []),
+        "prefix_length": network.prefix_length,
+        "mtu": network.mtu,
+    }
+    return json.dumps(record, separators=(",", ":"))
+
+
+def checks(document: RouterDocument) -> Iterator[Check]:
+    if document.metadata:
+        yield HttpCheck(name="metadata", socket="/run/sysvm-metadata/health.sock", path="/health")

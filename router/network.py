@@ -1,0 +1,77 @@
+"""The router's networks as its services see them: guest networks and public links of a document."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from appliance.address import ipv4_int
+from appliance.document import Interface
+from appliance.memo import per_item
+from router.document import RouterDocument
+
+GUEST = "guest"
+PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class GuestNetwork:
+    link: str
+    address: str
+    """The router's own address on it: the guests' gateway, DHCP, DNS and metadata server."""
+    cidr: str
+    prefix_length: int
+    netmask: str
+    mtu: int
+
+    def holds(self, address: str) -> bool:
+        first, last = self.span
+        return first <= ipv4_int(address) <= last
+
+    def serves(self, address: str) -> bool:
+        """Whether a guest can have this address: not the network's first and last, not the router's."""
+        first, last = self.span
+        return first < ipv4_int(address) < last and address != self.address
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        first = ipv4_int(self.cidr.partition("/")[0])
+        return first, first + (1 << (32 - self.prefix_length)) - 1
+
+
+def guest_networks(document: RouterDocument) -> Iterator[GuestNetwork]:
+    """One for each guest interface with an IPv4 address (its first)."""
+    for link, interface in document.interfaces.items():
+        network = _guest_network(interface, link)
+        if network is not None:
+            yield network
+
+
+@per_item
+def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
+    own = next((text for text in interface.addresses if ":" not in text), None)
+    if own is None or not link.startswith(GUEST):
+        return None
+    parsed = ipaddress.IPv4Interface(own)
+    return GuestNetwork(
+        link=link,
+        address=str(parsed.ip),
+        cidr=str(parsed.network),
+        prefix_length=parsed.network.prefixlen,
+        netmask=str(parsed.netmask),
+        mtu=interface.mtu,
+    )
+
+
+def public_links(document: RouterDocument) -> list[str]:
+    return sorted(link for link in document.interfaces if link.startswith(PUBLIC))
+
+
+def public_addresses(document: RouterDocument) -> list[str]:
+    """IPv4 addresses of the public interfaces, without their prefix lengths."""
+    return [
+        address.partition("/")[0]
+        for link in public_links(document)
+        for address in document.interfaces[link].addresses
+        if ":" not in address
+    ]

@@ -1,0 +1,57 @@
+"""The packet filter and the address translation: one nft table, of few rules and many elements."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from appliance.boot import API_PORT
+from appliance.resources import Resource, Ruleset, Sysctl
+from appliance.services.interfaces import link_towards
+from appliance.template import render
+from router import firewall, nat, port_forward
+from router.document import RouterDocument
+from router.network import guest_networks
+
+TABLE = "sysvm"
+_KERNEL = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    # Answer ARP only for the addresses of the link that was asked on, and from them: a guest can't reach
+    # the control address by asking for it (kernel, ip-sysctl).
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+    "net/ipv4/conf/all/accept_redirects": "0",
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/all/accept_source_route": "0",
+}
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    networks = list(guest_networks(document))
+    behind: dict[str, list[ipaddress.IPv4Network]] = {network.link: [] for network in networks}
+    for route in document.routes.values():
+        link = link_towards(route.gateway, document.interfaces)
+        if link in behind and ":" not in route.destination:
+            behind[link].append(ipaddress.IPv4Network(route.destination))
+    text = render(
+        "nftables/router.nft.j2",
+        networks=networks,
+        behind={
+            # nft refuses overlapping prefixes in one set.
+            link: [str(network) for network in ipaddress.collapse_addresses(destinations)]
+            for link, destinations in behind.items()
+        },
+        api_port=API_PORT,
+        ingress_policy=document.firewall.ingress.policy,
+        egress_policies={
+            network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
+            for network in networks
+        },
+    )
+    elements = {
+        **port_forward.elements(document),
+        **nat.elements(document),
+        **firewall.elements(document),
+    }
+    yield Ruleset(table=TABLE, text=text, elements=elements)
+    for name, value in _KERNEL.items():
+        yield Sysctl(name=name, value=value)

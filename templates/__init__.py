@@ -1,0 +1,1 @@
+"""Templates of daemons' configuration: `<daemon>/<file>.j2`."""
