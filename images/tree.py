@@ -20,7 +20,10 @@ from images.recipe import ROLES, Recipe
 SOURCE = Path(__file__).parents[1]
 CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
 # What stays on the machine that runs appliances.
-OUTSIDE = ("appliance/management", "appliance/runtime", "appliance/devcloud", "appliance/cli.py")
+OUTSIDE = tuple(
+    f"appliance/{name}"
+    for name in ("management", "runtime", "devcloud", "cli.py", "direct.py", "documents.py", "rendering.py")
+)
 KEPT = 8
 """Layers of one kind that stay in the cache, the newest; more while something runs from them."""
 
