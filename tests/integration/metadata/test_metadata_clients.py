@@ -72,7 +72,8 @@ def test_a_guest_that_changes_its_mac_is_nobody_within_a_second(served: Lab) -> 
     guest.run("ping", "-c1", "-W2", "10.1.1.1", check=False)
     guest.run("arping", "-U", "-c1", "-I", "eth0", guest.address, check=False)
     served.until(lambda: "99:99" in subprocess.run(
-        ["ip", "-n", served.router, "neighbour", "show", guest.address], capture_output=True, text=True, check=True,
+        ["ip", "-n", served.router, "neighbour", "show", guest.address],
+        capture_output=True, text=True, check=True,
     ).stdout)  # fmt: skip
     time.sleep(1.1)
     connection.sendall(request)
@@ -171,8 +172,8 @@ def test_a_token_goes_one_hop(served: Lab) -> None:
     subprocess.run([*container, "ip", "route", "add", "default", "via", "172.17.0.1"], check=True)
     put = ("curl", "-s", "-m", "3", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60",
            f"{LINK_LOCAL}/latest/api/token")  # fmt: skip
-    plain = subprocess.run([*container, "curl", "-s", "-m", "3", f"{LINK_LOCAL}/latest/meta-data/instance-id"],
-                           capture_output=True, text=True, check=False)  # fmt: skip
+    asking = [*container, "curl", "-s", "-m", "3", f"{LINK_LOCAL}/latest/meta-data/instance-id"]
+    plain = subprocess.run(asking, capture_output=True, text=True, check=False)  # fmt: skip
     assert plain.stdout == "i-10", "the container reaches the service as such"
     assert subprocess.run([*container, *put], capture_output=True, check=False).returncode == 28
     assert len(guest.run(*put)) > 40
@@ -307,7 +308,7 @@ def test_it_is_ready_when_it_listens(lab: Lab) -> None:
         lab.stop()
         assert notify.recv(100) == b"STOPPING=1"
     assert status(lab)["networks"]["guest0"]["records"] == 1  # type: ignore[index]
-    assert os.stat(lab.runtime / "health.sock").st_mode & 0o777 == 0o600
+    assert (lab.runtime / "health.sock").stat().st_mode & 0o777 == 0o600
 
 
 def test_it_runs_with_nothing_but_low_ports(lab: Lab) -> None:

@@ -1,7 +1,6 @@
 """Records on disk, passwords on disk, tokens, counters."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def test_a_password_is_taken_away_when_that_one_has_arrived(tmp_path: Path) -> N
     assert passwords.offer("guest0", "10.1.1.1") == b"newer"
     sent = passwords.sent("guest0", "10.1.1.1")
     assert sent is not None and passwords.forget("guest0", "10.1.1.1", sent)
-    assert os.listdir(path.parent) == []
+    assert list(path.parent.iterdir()) == []
     assert not passwords.forget("guest0", "10.1.1.1", sent)
     assert not passwords.forget("guest9", "10.1.1.1", sent)
 
