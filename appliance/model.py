@@ -1,7 +1,7 @@
 """The base of every typed model: frozen, unknown keys refused, secrets marked as such."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -73,12 +73,16 @@ def _place(location: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]
     """What of pydantic's location leads to a part of `value`: behind that it may have "[key]", where a key
     was refused, or the name of a type, where none of several fitted."""
     for depth, part in enumerate(location):
-        if (isinstance(value, Mapping) and part in value) or (
-            isinstance(value, Sequence) and not isinstance(value, str) and isinstance(part, int)
-        ):
-            value = value[part]
-        elif not isinstance(value, BaseModel):
+        if isinstance(value, BaseModel):
+            return location
+        leads = (
+            isinstance(part, int)
+            if isinstance(value, list)
+            else isinstance(value, Mapping) and part in value
+        )
+        if not leads:
             return location[:depth]
+        value = value[part]
     return location
 
 
