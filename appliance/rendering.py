@@ -16,7 +16,8 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
             case Ruleset():
                 yield f"# nft table inet {resource.table}\n{ruleset_text(resource)}"
             case Leases():
-                yield f"leases on {resource.link}: none of {len(resource.holders)} reserved addresses is another's"
+                count = len(resource.holders)
+                yield f"leases on {resource.link}: none of {count} reserved addresses is held by another"
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
             case _:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.model import merge_patch
 
 _MOST_PATCHES = 200

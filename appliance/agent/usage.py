@@ -5,7 +5,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import counter, disk
+from appliance import disk
+from appliance.engine import counter
 from appliance.engine.host import Host
 
 Totals = dict[str, dict[str, dict[str, int]]]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.resources import Ruleset
