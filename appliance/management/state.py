@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DEFAULT = Path("/var/lib/sysvm-management")
 from appliance import disk
 
+DEFAULT = Path("/var/lib/sysvm-management")
 TOKEN = "token"  # noqa: S105, the name of the file
 
 
