@@ -29,7 +29,8 @@ def test_records_are_what_the_service_reads() -> None:
     assert (web.address, web.mac, web.instance_id, web.hostname) == (
         "10.1.1.10", WEB, "i-web", "web.cs1.example",
     )  # fmt: skip
-    assert (web.gateway, web.prefix_length, web.mtu) == ("10.1.1.1", 24, 1450)
+    # It has a reservation, so DHCP tells it the address and how long the prefix is.
+    assert (web.gateway, web.prefix_length, web.mtu) == ("10.1.1.1", None, 1450)
     assert web.user_data == b"#!/bin/sh\necho hello\n"
     static = record.from_line(records.records["02:00:0a:01:01:63"].encode())
     assert (static.address, static.hostname) == ("10.1.1.99", "ip-10-1-1-99.cs1.example")
