@@ -93,7 +93,7 @@ def _observe(table: str, host: Host) -> Observed | None:
         return None
     observed = Observed(
         generation=generation,
-        structure=_structure_digest(listing),
+        structure=structure_digest(listing),
         elements={
             item[kind]["name"]: dict(map(_element, item[kind].get("elem", [])))
             for item in listing
@@ -106,7 +106,8 @@ def _observe(table: str, host: Host) -> Observed | None:
     return observed
 
 
-def _structure_digest(listing: list[dict[str, Any]]) -> str:
+def structure_digest(listing: list[dict[str, Any]]) -> str:
+    """Of what the kernel lists of a table, whatever its elements and counters are."""
     text = json.dumps([_without_moving_parts(item) for item in listing], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

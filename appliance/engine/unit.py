@@ -64,7 +64,7 @@ def _plan_unit(
 
     if stale(unit.restart_on):
         yield Change(kind=KIND, name=unit.name, action="restart", run=lambda: _act("restart", unit, host))
-    elif stale(unit.reload_on) or loaded.get("invocation") != observed.invocation:
+    elif stale(unit.reload_on) or (unit.reload_on and loaded.get("invocation") != observed.invocation):
         yield Change(kind=KIND, name=unit.name, action="reload", run=lambda: _act("reload", unit, host))
 
 
