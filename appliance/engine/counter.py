@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.ruleset import structure_digest
