@@ -7,7 +7,7 @@ import pytest
 
 from appliance.agent.seal import PREFIX, Sealer
 from appliance.model import RefusedError
-from router import SEALED
+from router.role import SEALED
 from tests.examples import example
 
 MAC = "02:00:0a:01:01:0a"
