@@ -80,11 +80,11 @@ CASES: dict[str, list[Case]] = {
         (
             {
                 "interfaces": {
-                    "guest2": {"mac": "02:00:00:00:00:09", "addresses": ["fd00:4::1/64", "10.1.0.1/16"]}
+                    "guest2": {"mac": "02:00:00:00:00:09", "addresses": ["fd00:4::1/64", "10.1.1.129/25"]}
                 }
             },
             "/interfaces/guest2/addresses/1",
-            "10.1.0.0/16 overlaps 10.1.1.0/24 of guest0",
+            "10.1.1.128/25 overlaps 10.1.1.0/24 of guest0",
         ),
     ],
     "routes": [
