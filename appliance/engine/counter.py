@@ -1,4 +1,5 @@
-"""Observe and change traffic counters. Their table is never replaced: people are billed by it.
+"""Observe and change traffic counters. Their table is never replaced: people are billed by it. It goes when
+nothing is to be counted any more.
 
 The table's chains look packets up in maps from a link or an address to a named counter, so a further
 counter is one object and one element, and touches no other.
@@ -43,8 +44,13 @@ table inet {TABLE} {{
 
 
 def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    listing = host.nft.listing(f"table inet {TABLE}", terse=True) if wanted or _exists(host) else []
-    if wanted and not listing:
+    if not wanted:
+        if _exists(host):
+            drop = f"delete table inet {TABLE}"
+            yield Change(kind=KIND, name=TABLE, action="delete", run=lambda: host.nft.run(drop))
+        return
+    listing = host.nft.listing(f"table inet {TABLE}", terse=True)
+    if not listing:
         yield Change(kind=KIND, name=TABLE, action="create", run=lambda: host.nft.run(_STRUCTURE))
     present = {item["counter"]["name"] for item in listing if "counter" in item}
     names = {_name(counter, direction) for counter in wanted for direction in DIRECTIONS}
