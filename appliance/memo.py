@@ -60,6 +60,7 @@ def per_sections(*names: str) -> Callable[[Callable[[D], R]], Callable[[D], R]]:
             kept[:] = [(sections, result)]
             return result
 
+        remembering.sections = names  # type: ignore[attr-defined]
         return remembering
 
     return decorate

@@ -119,7 +119,7 @@ def _forward(draw: st.DrawFn, networks: list[str]) -> Values:
 
 
 @st.composite
-def _metadata(draw: st.DrawFn, network: str) -> Values:
+def _metadata(draw: st.DrawFn, network: str, reserved: Values) -> Values:
     guests = {}
     for number in draw(st.lists(st.integers(10, 16), unique=True, max_size=3)):
         rest = _some(
@@ -128,7 +128,8 @@ def _metadata(draw: st.DrawFn, network: str) -> Values:
             password=st.sampled_from(["one", "two"]),
         )  # fmt: skip
         address = f"{_NETWORKS[network][0]}.{number}"
-        guests[_mac(network, number)] = {"instance_id": f"i-{number}", "address": address, **draw(rest)}
+        place = {} if _mac(network, number) in reserved and draw(st.booleans()) else {"address": address}
+        guests[_mac(network, number)] = {"instance_id": f"i-{number}", **place, **draw(rest)}
     return {"guests": guests, **draw(_some(tokens=st.sampled_from(["optional", "required"])))}
 
 
@@ -165,11 +166,12 @@ def documents(draw: st.DrawFn) -> Values:
             "gateway": st.just(f"{_NETWORKS[networks[0]][0]}.100"),
         }
     )
+    dhcp = {network: draw(_dhcp(network)) for network in networks if draw(st.booleans())}
     document = {
         "role": "router", "name": draw(st.sampled_from(["r1", "r2"])), "generation": draw(st.integers(1, 5)),
         "interfaces": interfaces,
         "routes": draw(st.dictionaries(_NAMES, route, max_size=1)),
-        "dhcp": {network: draw(_dhcp(network)) for network in networks if draw(st.booleans())},
+        "dhcp": dhcp,
         "dns": names,
         "source_nat": {
             network: {"address": _PUBLIC[0]} for network in networks if draw(st.booleans())
@@ -185,7 +187,11 @@ def documents(draw: st.DrawFn) -> Values:
                 for network in networks
             },
         },
-        "metadata": {network: draw(_metadata(network)) for network in networks if draw(st.booleans())},
+        "metadata": {
+            network: draw(_metadata(network, dhcp.get(network, {}).get("reservations", {})))
+            for network in networks
+            if draw(st.booleans())
+        },
         **draw(_some(accounting=_some(networks=st.booleans(), addresses=st.booleans()))),
     }  # fmt: skip
     refused = problems(document)
@@ -209,16 +215,9 @@ def _overlaps(forward: Values, others: Any) -> bool:
 
 @st.composite
 def patches(draw: st.DrawFn, before: Values, after: Values) -> Values:
-    """A merge patch that takes some of `before` away, and changes some of it to what `after` has."""
-    patch: Values = {}
-    for key in sorted(before.keys() | after.keys()):
-        match draw(st.integers(0, 9)):
-            case 0 if key in before:
-                patch[key] = None
-            case 1 | 2 | 3 if key in after:
-                patch[key] = copy.deepcopy(after[key])
-            case 4 | 5 | 6 | 7:
-                old, new = before.get(key), after.get(key)
-                if isinstance(old, Mapping) and isinstance(new, Mapping):
-                    patch[key] = draw(patches(dict(old), dict(new)))
-    return patch
+    """A merge patch that takes one thing of `before` away, or makes it what it is in `after`."""
+    key = draw(st.sampled_from(sorted(before.keys() | after.keys())))
+    old, new = before.get(key), after.get(key)
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and (old or new) and draw(st.integers(0, 4)):
+        return {key: draw(patches(dict(old), dict(new)))}
+    return {key: None if new is None or not draw(st.integers(0, 4)) else copy.deepcopy(new)}

@@ -21,15 +21,16 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
                 address, _ = place(guest, mac, dhcp_network)
             except LookupError:
                 yield Problem(
-                    pointer(*at, "address"),
+                    pointer(*at),
                     f"Metadata of {mac}: it has neither an address of its own nor a reservation",
                 )
                 continue
+            where = pointer(*at, "address") if guest.address else pointer(*at)
             if not network.serves(address):
                 yield Problem(
-                    pointer(*at, "address"),
+                    where,
                     f"Metadata of {mac}: {address} is no address for a guest of {network.link}",
                 )
             if other := addresses.get(address):
-                yield Problem(pointer(*at, "address"), f"Metadata of {mac}: {address} is {other}'s, too")
+                yield Problem(where, f"Metadata of {mac}: {address} is {other}'s, too")
             addresses[address] = mac
