@@ -49,15 +49,19 @@ def options(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) ->
     """dhcp-option lines: the network's, then those of each tag."""
     domain = dns.domain if dns else None
     usual = _effective(dhcp.options, network, domain)
-    lines = {str(code): f"{code},{value}" for code, value in usual.items()}
+    lines = {str(code): _line(code, value) for code, value in usual.items()}
     for reservation in dhcp.reservations.values():
         if reservation.options is None and reservation.default_gateway:
             continue
         overrides = _overrides(reservation, dhcp.options, network, domain)
         tag = _tag(overrides)
         for code, value in overrides.items():
-            lines[f"{tag} {code}"] = f"tag:{tag},{code},{value}" if value else f"tag:{tag},{code}"
+            lines[f"{tag} {code}"] = f"tag:{tag},{_line(code, value)}"
     return lines
+
+
+def _line(code: int, value: str) -> str:
+    return f"{code},{value}" if value else str(code)
 
 
 def _overrides(

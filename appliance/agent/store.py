@@ -5,12 +5,13 @@ more costs one small write at any size. What is not verified yet is never what a
 """
 
 import contextlib
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.model import merge_patch
 
 _MOST_PATCHES = 200
@@ -72,8 +73,11 @@ class Store:
         try:
             size = os.fstat(descriptor).st_size
             try:
-                os.write(descriptor, line)
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, "No room for the whole of a patch")
                 os.fsync(descriptor)
+                if size == 0:
+                    disk.sync_directory(self._directory)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
@@ -88,20 +92,20 @@ class Store:
 
     def _read_patches(self) -> list[Any]:
         patches: list[Any] = []
-        good = 0
+        journal = b""
         with contextlib.suppress(FileNotFoundError):
-            for line in self._patches.read_bytes().splitlines(keepends=True):
-                try:
-                    entry = json.loads(line)
-                    if not line.endswith(b"\n"):
-                        raise ValueError("not a whole line")
-                    if entry["of"] == self._id:
-                        patches.append(entry["patch"])
-                except (ValueError, TypeError, KeyError):
-                    # The last line, torn by a power cut before it was acknowledged. It has to go, or the
-                    # next patch would be appended to it and lost with it.
-                    os.truncate(self._patches, good)
-                    break
-                good += len(line)
+            journal = self._patches.read_bytes()
+        whole = 0
+        for line in journal.splitlines(keepends=True):
+            try:
+                entry = json.loads(line) if line.endswith(b"\n") else {}
+                owner, patch = entry["of"], entry["patch"]
+            except (ValueError, TypeError, KeyError):
+                # Torn by a power cut before it was acknowledged. What comes next mustn't be behind it.
+                os.truncate(self._patches, whole)
+                break
+            whole += len(line)
+            if owner == self._id:
+                patches.append(patch)
         self._count = len(patches)
         return patches

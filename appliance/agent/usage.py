@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from appliance.engine import counter, disk
+from appliance import disk
+from appliance.engine import counter
 from appliance.engine.host import Host
 
 log = logging.getLogger(__name__)

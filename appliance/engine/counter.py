@@ -1,4 +1,5 @@
-"""Observe and change traffic counters. Their table is never replaced: people are billed by it.
+"""Observe and change traffic counters. Their table is never replaced: people are billed by it. It goes when
+nothing is to be counted any more.
 
 The table's chains look packets up in maps from a link or an address to a named counter, so a further
 counter is one object and one element, and touches no other.
@@ -8,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.ruleset import structure_digest
@@ -48,8 +49,12 @@ table inet {TABLE} {{
 
 
 def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    listing = host.nft.listing(f"table inet {TABLE}", terse=not fresh) if wanted or _exists(host) else []
-    if wanted and host.note(_NOTE) != _structure(listing):
+    if not wanted:
+        if _exists(host):
+            yield Change(kind=KIND, name=TABLE, action="delete", run=lambda: _drop(host))
+        return
+    listing = host.nft.listing(f"table inet {TABLE}", terse=not fresh)
+    if host.note(_NOTE) != _structure(listing):
         yield Change(
             kind=KIND,
             name=TABLE,
@@ -94,6 +99,12 @@ def _load_structure(host: Host) -> None:
 def _looked_up(listing: Sequence[dict[str, Any]]) -> set[str]:
     """Names of the counters that an element leads to."""
     return {element[1] for item in listing if "map" in item for element in item["map"].get("elem", [])}
+
+
+def _drop(host: Host) -> None:
+    host.read_counters()
+    host.nft.run(f"delete table inet {TABLE}")
+    host.read_counters()
 
 
 def _remove(names: Sequence[str], host: Host) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.resources import Records
@@ -92,7 +92,8 @@ def _observe(path: Path, records: Records, cache: dict[str, Observed]) -> Observ
     cached = cache.get(records.path)
     if cached and cached.witness == witness:
         return cached
-    base = dict.fromkeys((path / BASE).read_text().splitlines())
+    text = (path / BASE).read_text()
+    base = dict.fromkeys(text.removesuffix("\n").split("\n") if text else ())
     added = {}
     for entry in os.scandir(path / ADDED):
         if not entry.name.startswith("."):

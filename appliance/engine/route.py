@@ -18,13 +18,17 @@ KIND = "Route"
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     ours = {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
     keys = {_wanted_key(route) for route in wanted}
+    # With another gateway, but in the same place: only such a route may be replaced, for it is ours.
+    places = {(destination, metric, table) for destination, _, metric, table in ours}
     for route in wanted:
-        if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):
+        key = destination, _, metric, table = _wanted_key(route)
+        if key not in ours and (route.link is None or route.link in host.expected_links):
+            verb = "replace" if (destination, metric, table) in places else "add"
             yield Change(
                 kind=KIND,
                 name=_name(route),
                 action="create",
-                run=lambda route=route: _add(route, host),  # type: ignore[misc]
+                run=lambda route=route, verb=verb: _add(verb, route, host),  # type: ignore[misc]
             )
     for key in sorted(ours - keys):
         destination, gateway, metric, table = key
@@ -44,14 +48,18 @@ def _own(host: Host, family: int) -> list[Any]:
 def _key(message: Any) -> tuple[str, str, int, int]:
     anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"  # noqa: S104
     destination = f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"
-    metric = message.get_attr("RTA_PRIORITY") or 0
-    if message["family"] == socket.AF_INET6 and metric == 1024:
-        metric = 0  # what the kernel makes of "no metric" in IPv6
+    metric = _metric(destination, message.get_attr("RTA_PRIORITY") or 0)
     return destination, message.get_attr("RTA_GATEWAY") or "", metric, message.get_attr("RTA_TABLE")
 
 
 def _wanted_key(route: Route) -> tuple[str, str, int, int]:
-    return route.destination, route.gateway or "", route.metric, route.table
+    metric = _metric(route.destination, route.metric)
+    return route.destination, route.gateway or "", metric, route.table
+
+
+def _metric(destination: str, metric: int) -> int:
+    """The kernel makes 1024 of "no metric" in IPv6."""
+    return 0 if ":" in destination and metric == 1024 else metric
 
 
 def _name(route: Route) -> str:
@@ -73,12 +81,12 @@ def _arguments(route: Route) -> dict[str, Any]:
     return arguments
 
 
-def _add(route: Route, host: Host) -> None:
+def _add(verb: str, route: Route, host: Host) -> None:
     arguments = _arguments(route)
     if route.link:
         arguments["oif"] = host.link_index(route.link)
     try:
-        host.ip.route("replace", **arguments)
+        host.ip.route(verb, **arguments)
     except NetlinkError as error:
         raise OSError(error.code, f"Failed to add the route {_name(route)}: {error}") from error
 

@@ -66,8 +66,8 @@ def run() -> list[Row]:
 def table(rows: list[Row]) -> str:
     lines = ["| server | requests/s | per core | p99 ms | of the bare server |", "|---|---:|---:|---:|---:|"]
     lines += [
-        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} | {row.latency_ms:.1f} "
-        f"| {row.ratio:.0%} |"
+        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} "
+        f"| {row.latency_ms:.1f} | {row.ratio:.0%} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -252,6 +252,14 @@ class Lab:
             server.close()
         self.containers.clear()
 
+    def works(self) -> bool:
+        """Names, forwards and metadata are there for clients; else it raises."""
+        assert self["vm1"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
+        assert self["net"].ask(FORWARDS, 8080) == "vm1:80 saw 203.0.113.1"
+        path = "/latest/meta-data/instance-id"
+        assert self["vm1"].http(path, server="10.1.1.1").text.strip() == "i-1"
+        return True
+
     # --- the router -----------------------------------------------------------------------------------
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> str:
