@@ -11,8 +11,8 @@ from appliance.model import Problem, RefusedError, validated
 from appliance.resources import Resource
 from appliance.services import control
 
-ROLES = {"router": "router"}
-"""Role -> package."""
+ROLES = {"router": "router.role"}
+"""Role -> module with what the role is made of."""
 
 
 class UnknownRoleError(LookupError):

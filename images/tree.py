@@ -20,8 +20,11 @@ from images.recipe import ROLES, Recipe
 SOURCE = Path(__file__).parents[1]
 CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
 # What stays on the machine that runs appliances.
-OUTSIDE = ("appliance/management", "appliance/runtime", "appliance/devcloud", "appliance/cli.py")
-KEPT = 3
+OUTSIDE = tuple(
+    f"appliance/{name}"
+    for name in ("management", "runtime", "devcloud", "cli.py", "direct.py", "documents.py", "rendering.py")
+)
+KEPT = 8
 """Layers of one kind that stay in the cache, the newest; more while something runs from them."""
 
 
@@ -56,7 +59,11 @@ def build(role: str, *, cache: Path | None = None, progress: Progress = lambda s
     if recipe.appliance:
         middle = announced("installing Python libraries", libraries.fill(packages=below))
         below = layer(cache, f"libraries-{role}-{below_key}", middle)
-    layer(cache, final.name, announced("laying our files on top", fill_top(recipe, below=below)))
+    layer(
+        cache,
+        final.name,
+        announced("laying our files on top", fill_top(recipe, below=below, name=final.name)),
+    )
     for kind in (role, f"packages-{role}", f"libraries-{role}"):
         prune(cache, kind)
     return final
@@ -72,7 +79,7 @@ def code_trees() -> list[Path]:
     return [SOURCE / name for name in CODE if (SOURCE / name).is_dir()]
 
 
-def fill_top(recipe: Recipe, *, below: Path) -> Fill:
+def fill_top(recipe: Recipe, *, below: Path, name: str) -> Fill:
     def assemble(tree: Path) -> None:
         linked(below, tree)
         for rootfs in recipe.rootfs():
@@ -80,6 +87,8 @@ def fill_top(recipe: Recipe, *, below: Path) -> Fill:
         if recipe.appliance:
             for code in code_trees():
                 lay(code, tree / libraries.PLACE / code.name, ignored=outside)
+            # An appliance says in its status what it was built from.
+            (tree / libraries.PLACE / "image").write_text(f"{name}\n")
             libraries.compile_python(tree)
         sysusers: list[str | Path] = ["chroot", tree, "systemd-sysusers"]
         subprocess.run(sysusers, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)

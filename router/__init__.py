@@ -1,29 +1,5 @@
-"""The virtual router: a document's sections, and one file per service that gives them effect."""
+"""The virtual router: a document's sections, and one file per service that gives them effect.
 
-from collections.abc import Iterator
-
-from appliance.checks import Check
-from appliance.services import interfaces
-from router import accounting, dnsmasq, metadata, ruleset
-from router.document import RouterDocument
-from router.validation import problems
-
-Document = RouterDocument
-
-SERVICES = [
-    ruleset,
-    interfaces,
-    dnsmasq,
-    metadata,
-    accounting,
-]
-
-SEALED = [("metadata", "*", "guests", "*", "password")]
-
-
-def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata):
-        yield from service.checks(document)
-
-
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
+`role.py` lists the services. It isn't here so that the metadata service, a process of its own that guests
+talk to, doesn't load all of them.
+"""

@@ -45,7 +45,8 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
         records = {}
         for mac, guest in metadata.guests.items():
             address, hostname = place(guest, mac, dhcp)
-            records[mac] = _record(guest, mac, address, hostname, *context)
+            leased = dhcp is not None and mac in dhcp.reservations
+            records[mac] = _record(guest, mac, address, hostname, leased, *context)
             if guest.password is not None:
                 yield Password(
                     network=network.link, address=address, value=guest.password.get_secret_value()
@@ -72,6 +73,7 @@ def _record(
     mac: str,
     address: str,
     hostname: str | None,
+    leased: bool,
     network: GuestNetwork,
     domain: str | None,
     options: DhcpOptions | None,
@@ -90,7 +92,8 @@ def _record(
         "gateway": options.router or network.address,
         "dns": options.dns if options.dns is not None else [network.address] if domain else [],
         "search": options.search or ([domain] if domain else []),
-        "prefix_length": network.prefix_length,
+        # None: the guest asks DHCP for its address, rather than being told.
+        "prefix_length": None if leased else network.prefix_length,
         "mtu": network.mtu,
     }
     return json.dumps(record, separators=(",", ":"))

@@ -22,6 +22,10 @@ _KERNEL = {
     "net/ipv4/conf/all/accept_redirects": "0",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/all/accept_source_route": "0",
+    # Room for tens of thousands of neighbours; a container has its host's.
+    "net/ipv4/neigh/default/gc_thresh1": "8192",
+    "net/ipv4/neigh/default/gc_thresh2": "32768",
+    "net/ipv4/neigh/default/gc_thresh3": "65536",
 }
 
 

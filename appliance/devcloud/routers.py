@@ -12,9 +12,13 @@ _NOT_FOUND = 404
 
 
 def up(runtime: Runtime, remote: Remote, *, cloud: str, tree: Path) -> bool:
-    """Have it running, known to the management plane. Whether it had to be started."""
+    """Have it running from this tree, known to the management plane. Whether it had to be started: one
+    from another tree is replaced, and keeps what it has in /var/lib/sysvm."""
     if runtime.status(ROUTER.name).running:
-        return False
+        image = runtime.run(ROUTER.name, ["cat", "/usr/lib/sysvm/image"]).stdout.strip()
+        if image == tree.name:
+            return False
+        runtime.stop(ROUTER.name)
     runtime.start(machine(cloud, tree=tree, boot=_boot(remote)))
     return True
 

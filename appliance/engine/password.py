@@ -5,9 +5,12 @@ the guest has fetched it; a digest that was offered once is noted, so that the s
 doesn't offer it again.
 """
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.engine import disk
@@ -68,8 +71,20 @@ def _offer(password: Password, host: Host) -> None:
 
     path.parent.chmod(0o700)
     shutil.chown(path.parent, OWNER, OWNER)
-    disk.replace(path, host.secrets[password.value].encode(), mode=0o600, owner=OWNER, group=OWNER)
+    with _locked(path.parent):
+        disk.replace(path, host.secrets[password.value].encode(), mode=0o600, owner=OWNER, group=OWNER)
     _note({**_offered(host), name: password.value}, host)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """The service compares and unlinks under this lock: it must not take away what just came."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _withdraw(name: str, host: Host) -> None:

@@ -70,14 +70,14 @@ def processes(name: str) -> list[int]:
 def kill(name: str, *, timeout: float = 10.0) -> None:
     """End everything in a group and remove it. Raises MachineError if something can't be ended."""
     deadline = time.monotonic() + timeout
-    while alive := processes(name):
-        _kill_at_once(name, alive)
+    while True:
+        # Both each time: until the group is gone, one that is just starting may still join it.
+        _kill_at_once(name, processes(name))
+        if all(_removed(hierarchy / name) for hierarchy in hierarchies()):
+            return
         if time.monotonic() > deadline:
-            raise MachineError(f"{name}: processes {alive} don't end")
+            raise MachineError(f"{name}: processes {processes(name)} don't end")
         time.sleep(0.005)
-    for hierarchy in hierarchies():
-        for directory, _, _ in os.walk(hierarchy / name, topdown=False):
-            _remove(Path(directory), deadline)
 
 
 def _kill_at_once(name: str, alive: list[int]) -> None:
@@ -89,16 +89,10 @@ def _kill_at_once(name: str, alive: list[int]) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _remove(directory: Path, deadline: float) -> None:
-    while True:
-        try:
-            directory.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            # EBUSY for a moment after the last process ended.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return
+def _removed(group: Path) -> bool:
+    """Whether a group is gone, after an attempt to remove it with those below."""
+    for directory, _, _ in os.walk(group, topdown=False):
+        # EBUSY while something is in it, and for a moment after.
+        with suppress(OSError):
+            Path(directory).rmdir()
+    return not group.exists()

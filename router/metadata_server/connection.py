@@ -106,7 +106,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         now = monotonic()
-        if self._deaf:
+        if self._deaf or self._waiting:
+            # The answer that is waited for is the connection's last: nothing more is understood, nor kept.
             return
         data = bytes(self._buffer[:nbytes])
         fresh = not self._received
@@ -169,7 +170,7 @@ class Connection(asyncio.BufferedProtocol):
             head=request is not None and request.method == "HEAD",
         )
         self._ending = not keep
-        # A big answer goes out as the client takes it: it is in memory once, not once per client.
+        # A big answer goes out as the client takes it, rather than into the transport's buffer as a copy.
         self._rest = memoryview(encoded)
         self._continue()
         return encoded if keep else None

@@ -69,11 +69,14 @@ class Network:
                 listener = _bound(self.link, address, port)
             except OSError:
                 continue
-            self._listeners[door] = await asyncio.get_running_loop().create_server(
-                lambda door=door: protocol(self, door),  # type: ignore[misc]
-                sock=listener,
-                backlog=_BACKLOG,
-            )
+            try:
+                self._listeners[door] = await asyncio.get_running_loop().create_server(
+                    lambda door=door: protocol(self, door),  # type: ignore[misc]
+                    sock=listener,
+                    backlog=_BACKLOG,
+                )
+            except OSError:
+                listener.close()
 
     def close_listeners(self) -> None:
         for listener in self._listeners.values():

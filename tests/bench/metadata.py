@@ -66,7 +66,8 @@ def run() -> list[Row]:
 def table(rows: list[Row]) -> str:
     lines = ["| server | requests/s | per core | p99 ms | of the bare server |", "|---|---:|---:|---:|---:|"]
     lines += [
-        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} | {row.latency_ms:.1f} | {row.ratio:.0%} |"
+        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} | {row.latency_ms:.1f} "
+        f"| {row.ratio:.0%} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -74,7 +75,8 @@ def table(rows: list[Row]) -> str:
 
 _BARE = """
 import asyncio
-ANSWER = b"HTTP/1.1 200 OK\\r\\nServer: bare\\r\\nContent-Type: text/plain\\r\\nContent-Length: 4\\r\\n\\r\\ni-10"
+ANSWER = (b"HTTP/1.1 200 OK\\r\\nServer: bare\\r\\nContent-Type: text/plain\\r\\n"
+          b"Content-Length: 4\\r\\n\\r\\ni-10")
 class Bare(asyncio.Protocol):
     def connection_made(self, transport): self.transport = transport
     def data_received(self, data): self.transport.write(ANSWER)
@@ -164,8 +166,8 @@ def _processor_seconds(pid: int) -> float:
 def _clients(path: str, server: int) -> tuple[float, float, float]:
     """50 guests, each with the next request as soon as it has its answer. Bare epoll: asyncio at this
     end would be what is measured."""
-    leaves = ("service-offering", "availability-zone", "local-ipv4", "local-hostname", "instance-id", "vm-id",
-              "public-keys", "", "instance-id", "local-ipv4")  # fmt: skip
+    leaves = ("service-offering", "availability-zone", "local-ipv4", "local-hostname", "instance-id",
+              "vm-id", "public-keys", "", "instance-id", "local-ipv4")  # fmt: skip
     paths = [f"/latest/meta-data/{leaf}" for leaf in leaves] if path == "*" else [path]
     requests = [_REQUEST % each.encode() for each in paths]
     poll = select.epoll()

@@ -113,8 +113,8 @@ def boot(
         f"chroot {root} sh -c '{_BOOT}'",
     ])  # fmt: skip
     done = subprocess.run(
-        ["ip", "netns", "exec", guest.namespace, "unshare", "-m", "-p", "-u", "-f", "--kill-child", "sh", "-c",
-         script],
+        ["ip", "netns", "exec", guest.namespace, "unshare", "-m", "-p", "-u", "-f", "--kill-child",
+         "sh", "-c", script],
         capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
     )  # fmt: skip

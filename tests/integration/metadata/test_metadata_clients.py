@@ -2,6 +2,7 @@
 
 import base64
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -72,7 +73,8 @@ def test_a_guest_that_changes_its_mac_is_nobody_within_a_second(served: Lab) -> 
     guest.run("ping", "-c1", "-W2", "10.1.1.1", check=False)
     guest.run("arping", "-U", "-c1", "-I", "eth0", guest.address, check=False)
     served.until(lambda: "99:99" in subprocess.run(
-        ["ip", "-n", served.router, "neighbour", "show", guest.address], capture_output=True, text=True, check=True,
+        ["ip", "-n", served.router, "neighbour", "show", guest.address],
+        capture_output=True, text=True, check=True,
     ).stdout)  # fmt: skip
     time.sleep(1.1)
     connection.sendall(request)
@@ -112,6 +114,29 @@ def test_an_acknowledgement_is_only_for_what_was_sent(served: Lab) -> None:
     assert guest.curl(f"{GATEWAY}:8080", *SEND) == (200, "newer")
     assert guest.curl(f"{GATEWAY}:8080", *ACKNOWLEDGE) == (200, "saved_password")
     assert not path.exists()
+
+
+def test_a_disk_that_hangs_keeps_only_the_one_waiting(served: Lab) -> None:
+    served.add("guest0", 10)
+    served.add("guest0", 11)
+    guest, other = served.guest("guest0", 10), served.guest("guest0", 11)
+    path = served.password("guest0", guest.address, "first")
+    assert guest.curl(f"{GATEWAY}:8080", *SEND) == (200, "first")
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        # The agent is just about to put a newer password there.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        asking = guest.popen(
+            "curl", "-s", "-m", "10", *ACKNOWLEDGE, f"{GATEWAY}:8080", stdout=subprocess.PIPE
+        )
+        time.sleep(0.3)
+        assert other.curl(f"{GATEWAY}/latest/instance-id") == (200, "i-11")
+        assert asking.poll() is None and path.exists(), "no answer before the password is gone"
+        served.password("guest0", guest.address, "newer")
+    finally:
+        os.close(directory)
+    assert asking.communicate(timeout=10)[0] == b"saved_password"
+    assert path.read_text() == "newer"
 
 
 def test_tokens(lab: Lab) -> None:
@@ -171,9 +196,9 @@ def test_a_token_goes_one_hop(served: Lab) -> None:
     subprocess.run([*container, "ip", "route", "add", "default", "via", "172.17.0.1"], check=True)
     put = ("curl", "-s", "-m", "3", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60",
            f"{LINK_LOCAL}/latest/api/token")  # fmt: skip
-    plain = subprocess.run([*container, "curl", "-s", "-m", "3", f"{LINK_LOCAL}/latest/meta-data/instance-id"],
+    plain = subprocess.run([*container, "curl", "-s", "-m", "3", f"{LINK_LOCAL}/latest/meta-data/mac"],
                            capture_output=True, text=True, check=False)  # fmt: skip
-    assert plain.stdout == "i-10", "the container reaches the service as such"
+    assert plain.stdout == guest.mac, "the container reaches the service as such"
     assert subprocess.run([*container, *put], capture_output=True, check=False).returncode == 28
     assert len(guest.run(*put)) > 40
 
@@ -307,7 +332,7 @@ def test_it_is_ready_when_it_listens(lab: Lab) -> None:
         lab.stop()
         assert notify.recv(100) == b"STOPPING=1"
     assert status(lab)["networks"]["guest0"]["records"] == 1  # type: ignore[index]
-    assert os.stat(lab.runtime / "health.sock").st_mode & 0o777 == 0o600
+    assert (lab.runtime / "health.sock").stat().st_mode & 0o777 == 0o600
 
 
 def test_it_runs_with_nothing_but_low_ports(lab: Lab) -> None:

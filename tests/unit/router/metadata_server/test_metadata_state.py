@@ -1,7 +1,6 @@
 """Records on disk, passwords on disk, tokens, counters."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -74,7 +73,20 @@ def test_answers_go_with_the_record(tmp_path: Path) -> None:
     guest = records.guest("10.1.1.1")
     assert guest is not None and records.guest("10.1.1.1") is guest
     put(tmp_path / "added" / "x", line(2))
+    assert records.guest("10.1.1.1") is guest, "another's record is none of its business"
+    put(tmp_path / "added" / "y", line(1))
     assert records.guest("10.1.1.1") is not guest
+    guest = records.guest("10.1.1.1")
+    (tmp_path / "added" / "y").unlink()
+    assert records.guest("10.1.1.1") is not guest
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    put(tmp_path / "base", "".join(line(number, hostname="h" * 60_000) for number in range(300, 800)))
+    for number in range(300, 800):
+        assert instance(records, number) == f"i-{number}"
+    assert sum(guest.size for guest in records._guests.values()) == records._kept_bytes <= 16 << 20
 
 
 def test_a_password_is_taken_away_when_that_one_has_arrived(tmp_path: Path) -> None:
@@ -93,7 +105,7 @@ def test_a_password_is_taken_away_when_that_one_has_arrived(tmp_path: Path) -> N
     assert passwords.offer("guest0", "10.1.1.1") == b"newer"
     sent = passwords.sent("guest0", "10.1.1.1")
     assert sent is not None and passwords.forget("guest0", "10.1.1.1", sent)
-    assert os.listdir(path.parent) == []
+    assert list(path.parent.iterdir()) == []
     assert not passwords.forget("guest0", "10.1.1.1", sent)
     assert not passwords.forget("guest9", "10.1.1.1", sent)
 

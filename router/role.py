@@ -1,0 +1,29 @@
+"""The router as a role: its document, its services in order, its checks."""
+
+from collections.abc import Iterator
+
+from appliance.checks import Check
+from appliance.services import interfaces
+from router import accounting, dnsmasq, metadata, ruleset
+from router.document import RouterDocument
+from router.validation import problems
+
+Document = RouterDocument
+
+SERVICES = [
+    ruleset,
+    interfaces,
+    dnsmasq,
+    metadata,
+    accounting,
+]
+
+SEALED = [("metadata", "*", "guests", "*", "password")]
+
+
+def checks(document: RouterDocument) -> Iterator[Check]:
+    for service in (interfaces, dnsmasq, metadata):
+        yield from service.checks(document)
+
+
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
