@@ -93,9 +93,7 @@ def _item(number: int, kind: str, *, alone: bool, target: str | None) -> Documen
         }
         return {"firewall": {"ingress": {"rules": {f"rule-{number}": rule}}}}
     if kind == "reservations":
-        return {
-            "dhcp": {"guest0": {"reservations": {mac: {"address": address, "hostname": f"vm{number}"}}}}
-        }
+        return {"dhcp": {"guest0": {"reservations": {mac: {"address": address, "hostname": f"vm{number}"}}}}}
     guest: Document = {
         "instance_id": f"i-{number}",
         "user_data": USER_DATA,
