@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # As root, or through sudo: network namespaces, containers and apt.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 
-.PHONY: help deps venv trees devcloud devcloud-down test test-unit bench lint lock clean
+.PHONY: help deps venv trees devcloud devcloud-down test test-unit golden schema bench lint lock clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ test: deps venv ## Run all tests (root: real containers and namespaces)
 
 test-unit: venv ## Run the tests that need neither root nor a network
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+golden: venv ## Write anew what tests/golden expects of docs/examples
+	$(SUDO) $(BIN)/python -m pytest -q tests/golden --update-golden
+
+schema: venv ## Write docs/schema: the JSON Schema of documents
+	$(BIN)/sysvm schema router > docs/schema/router.json
 
 bench: deps venv ## Measure against named peers
 	$(SUDO) $(BIN)/python -m tests.bench $(ARGS)

@@ -25,6 +25,9 @@ def _mac(text: str) -> str:
 
 
 def _canonical(text: str, parsed: object, what: str) -> str:
+    if "%" in text:
+        # A zone (RFC 4007) may be any text, and means something on one machine only.
+        raise ValueError(f"must be {what} without a zone")
     if str(parsed) != text:
         raise ValueError(f"must be {what} in its canonical form, {parsed}")
     return text

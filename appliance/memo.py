@@ -23,11 +23,13 @@ def per_item(function: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M
     @wraps(function)
     def remembering(item: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
         kept = item.__dict__.get(slot)
-        if kept is not None and same(kept[0], args):
+        # A changed copy (`model_copy`) takes the slot along with the fields; the result isn't its own.
+        asked = (id(item), args, kwargs)
+        if kept is not None and kept[0] == asked:
             result: R = kept[1]
             return result
         result = function(item, *args, **kwargs)
-        item.__dict__[slot] = (args, result)
+        item.__dict__[slot] = (asked, result)
         return result
 
     return remembering

@@ -3,11 +3,21 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
+
+NOT_A_LINE = "must be one line of printable characters"
+
+
+def _line(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isprintable():
+        raise ValueError(NOT_A_LINE)
+    return secret
+
 
 Secret = SecretStr
+SecretLine = Annotated[Secret, AfterValidator(_line)]
 
 
 class Model(BaseModel):
@@ -50,14 +60,30 @@ def validated(model: type[M], value: object) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise RefusedError(list(_problems(error))) from None
+        raise RefusedError(list(_problems(error, value))) from None
 
 
-def _problems(error: ValidationError) -> Iterator[Problem]:
+def _problems(error: ValidationError, value: object) -> Iterator[Problem]:
     for item in error.errors(include_url=False, include_input=False):
-        # A refused key of a mapping has "[key]" behind it in pydantic's location.
-        place = [part for part in item["loc"] if part != "[key]"]
+        place = item["loc"] if item["type"] == "missing" else _place(item["loc"], value)
         yield Problem(pointer(*place), item["msg"].removeprefix("Value error, "))
+
+
+def _place(location: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]:
+    """What of pydantic's location leads to a part of `value`: behind that it may have "[key]", where a key
+    was refused, or the name of a type, where none of several fitted."""
+    for depth, part in enumerate(location):
+        if isinstance(value, BaseModel):
+            return location
+        leads = (
+            isinstance(part, int)
+            if isinstance(value, list)
+            else isinstance(value, Mapping) and part in value
+        )
+        if not leads:
+            return location[:depth]
+        value = value[part]
+    return location
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -47,7 +47,7 @@ def options(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) ->
     """dhcp-option lines: the network's, then those of each tag."""
     domain = dns.domain if dns else None
     usual = _effective(dhcp.options, network, domain)
-    lines = {str(code): f"{code},{value}" for code, value in usual.items()}
+    lines = {str(code): _line(code, value) for code, value in usual.items()}
     for own in filter(None, _own_options(dhcp.reservations, dhcp.options, network, domain).values()):
         lines |= own
     return lines
@@ -59,10 +59,11 @@ def _own_options(
 ) -> dict[str, str]:
     overrides = _overrides(reservation, options, network, domain)
     tag = _tag(overrides)
-    return {
-        f"{tag} {code}": f"tag:{tag},{code},{value}" if value else f"tag:{tag},{code}"
-        for code, value in overrides.items()
-    }
+    return {f"{tag} {code}": f"tag:{tag},{_line(code, value)}" for code, value in overrides.items()}
+
+
+def _line(code: int, value: str) -> str:
+    return f"{code},{value}" if value else str(code)
 
 
 def _overrides(

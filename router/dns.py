@@ -61,11 +61,10 @@ def _servers(document: RouterDocument, network: GuestNetwork) -> Iterator[str]:
 
 
 def reverse_zones(network: GuestNetwork) -> list[str]:
-    """The in-addr.arpa zones (RFC 1035, section 3.5) that cover a network, octet by octet."""
+    """The in-addr.arpa zones (RFC 1035, section 3.5) that cover a network, octet by octet, and nothing else:
+    the other half of a /24 may be another network's."""
     cidr = ipaddress.IPv4Network(network.cidr)
-    octets = max(1, min(3, -(-cidr.prefixlen // 8)))
-    if cidr.prefixlen > octets * 8:
-        cidr = cidr.supernet(new_prefix=octets * 8)
+    octets = -(-cidr.prefixlen // 8)
     blocks = cidr.subnets(new_prefix=octets * 8)
     return [
         ".".join(reversed(str(block.network_address).split(".")[:octets])) + ".in-addr.arpa"

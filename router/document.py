@@ -19,11 +19,12 @@ from appliance.address import (
     Ports,
 )
 from appliance.document import Document, Mtu
-from appliance.model import Model, Secret
+from appliance.model import Model, SecretLine
 
 Verdict = Literal["accept", "drop"]
 OptionText = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._:/,@+=-]{1,255}$")]
-LineText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
+LineText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=4096)]
+"""One line, also for readers that end lines at U+0085, U+2028 and U+2029."""
 LeaseSeconds = Annotated[int, Field(ge=120, le=31_536_000)]
 
 
@@ -100,6 +101,7 @@ class Upstream(Model):
 class MailExchange(Model):
     preference: Annotated[int, Field(ge=0, le=65535)] = 10
     target: DomainName
+    """A name without a dot is in the network's domain."""
 
 
 class DnsNetwork(Model):
@@ -198,7 +200,7 @@ class GuestMetadata(Model):
     public_keys: list[LineText] = []
     keys: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")], LineText] = {}
     """Further meta-data: service-offering, availability-zone, public-ipv4, ... and the operator's own."""
-    password: Secret | None = None
+    password: SecretLine | None = None
     """Handed out once through the password protocol."""
 
 

@@ -1,9 +1,19 @@
-"""Elements of nft sets in the form that nft lists them."""
+"""Elements of nft sets in the form that nft lists them, and the union of overlapping ones.
 
-from router.union import Span
+The kernel refuses an element that overlaps another in part, so rules that overlap are cut into pieces
+that don't.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 Elements = dict[str, dict[str, str | None]]
 """Set -> element -> mapped value, None in a plain set."""
+
+Span = tuple[int, int]
+"""First and last value, both included."""
+Box = tuple[Span, ...]
+"""A span in each dimension: sources, destinations, ports, ..."""
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 """Numbers, for the names are in a file that a small image may lack."""
@@ -28,3 +38,88 @@ def number_text(first: int, last: int) -> str:
 
 def _dotted(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
+class Union:
+    """Of boxes that change little from one time to the next: while none overlaps another, which is how
+    most rules are, one more is only compared with each of the others."""
+
+    def __init__(self) -> None:
+        self._boxes: frozenset[Box] = frozenset()
+        self._apart = True
+        """Whether none of them overlaps another, and so all are pieces of the union as they are."""
+
+    def of(self, boxes: Iterable[Box]) -> Iterable[Box]:
+        boxes = frozenset(boxes)
+        come = boxes - self._boxes
+        if self._apart and len(come) <= _FEW and not any(_meets(box, boxes) for box in come):
+            self._boxes = boxes
+            return boxes
+        pieces = frozenset(union(boxes))
+        self._boxes, self._apart = boxes, pieces == boxes
+        return pieces
+
+
+_FEW = 16
+"""So many times a look at all boxes is quicker than sorting them."""
+
+
+def _meets(box: Box, boxes: frozenset[Box]) -> bool:
+    first, last = box[0]
+    near = [other for other in boxes if other[0][0] <= last and other[0][1] >= first and other is not box]
+    return any(
+        other != box and all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True))
+        for other in near
+    )
+
+
+def union(boxes: Iterable[Box]) -> Iterator[Box]:
+    """Boxes without overlap that cover the same. Linear (but for sorting) where nothing overlaps."""
+    boxes = list(set(boxes))
+    if boxes:
+        yield from _union(boxes, tuple(range(len(boxes[0]))))
+
+
+def _union(boxes: Sequence[Box], dimensions: Sequence[int]) -> Iterator[Box]:
+    """`dimensions` are those in which the boxes have not been found apart yet."""
+    if len(boxes) == 1:
+        yield boxes[0]
+        return
+    for dimension in dimensions:
+        clusters = list(_clusters(boxes, dimension))
+        if len(clusters) > 1:
+            for cluster in clusters:
+                yield from _union(cluster, range(len(boxes[0])) if len(cluster) > 1 else ())
+            return
+    yield from _cut(boxes, 0)
+
+
+def _clusters(boxes: Sequence[Box], dimension: int) -> Iterator[list[Box]]:
+    """Groups that don't touch one another in one dimension."""
+    cluster: list[Box] = []
+    end = -1
+    for box in sorted(boxes, key=lambda box: box[dimension]):
+        if cluster and box[dimension][0] > end:
+            yield cluster
+            cluster = []
+        cluster.append(box)
+        end = max(end, box[dimension][1])
+    yield cluster
+
+
+def _cut(boxes: Sequence[Box], dimension: int) -> Iterator[Box]:
+    """Slabs between all the boxes' ends in this dimension, each cut further in the next."""
+    if dimension == len(boxes[0]) - 1:
+        for cluster in _clusters(boxes, dimension):
+            first, last = cluster[0][dimension][0], max(box[dimension][1] for box in cluster)
+            yield (*cluster[0][:dimension], (first, last))
+        return
+    ends = sorted({box[dimension][0] for box in boxes} | {box[dimension][1] + 1 for box in boxes})
+    for first, after in pairwise(ends):
+        slab = [
+            (*box[:dimension], (first, after - 1), *box[dimension + 1 :])
+            for box in boxes
+            if box[dimension][0] <= first and box[dimension][1] >= after - 1
+        ]
+        if slab:
+            yield from _cut(slab, dimension + 1)

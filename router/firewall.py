@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from appliance.address import ipv4_span, port_range
 from appliance.memo import per_key, per_sections
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
-from router.elements import ALL_ADDRESSES, ALL_PORTS, PROTOCOLS, Elements, number_text, span_text
+from router.elements import (
+    ALL_ADDRESSES,
+    ALL_PORTS,
+    PROTOCOLS,
+    Box,
+    Elements,
+    Span,
+    Union,
+    number_text,
+    span_text,
+)
 from router.network import guest_networks
-from router.union import Box, Span, Union
 
 DIRECTIONS = ("ingress", "egress")
 MATCHES = ("ports", "icmp", "protocol")

@@ -12,6 +12,8 @@ from router.document import RouterDocument
 from router.network import guest_networks
 
 TABLE = "sysvm"
+_UNSPECIFIED = ipaddress.IPv4Network("0.0.0.0/32")
+"""What a DHCP client sends from before it has an address (RFC 2131, section 4.1)."""
 _KERNEL = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -31,7 +33,7 @@ _KERNEL = {
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
-    behind: dict[str, list[ipaddress.IPv4Network]] = {network.link: [] for network in networks}
+    behind = {network.link: [_UNSPECIFIED, ipaddress.IPv4Network(network.cidr)] for network in networks}
     for route in document.routes.values():
         link = link_towards(route.gateway, document.interfaces)
         if link in behind and ":" not in route.destination:
@@ -40,7 +42,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         "nftables/router.nft.j2",
         networks=networks,
         behind={
-            # nft refuses overlapping prefixes in one set.
+            # nft refuses overlapping prefixes in one set; a route may lead to a wider network than its link.
             link: [str(network) for network in ipaddress.collapse_addresses(destinations)]
             for link, destinations in behind.items()
         },

@@ -85,11 +85,11 @@ class Controller:
                 stored = self.store.load()
                 if stored is not None:
                     self.running = roles.read(self.boot.role, stored)
-            except (RefusedError, ValueError, KeyError) as error:
+            except (RefusedError, ValueError, KeyError, TypeError, OSError) as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
                 log.error("The stored document can't be used: %s", error)
+                self._settle(self.running)
                 self.state, self.detail = "degraded", f"The stored document can't be used: {error}"
-                self._converge(self.running)
                 return
             self._settle(self.running)
 

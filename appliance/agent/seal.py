@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.engine import disk
-from appliance.model import Problem, RefusedError, pointer
+from appliance.model import NOT_A_LINE, Problem, RefusedError, pointer
 
 PREFIX = "sealed:"
 _MASK = "**********"
@@ -57,8 +57,11 @@ class Sealer:
     def _digest(self, text: str, at: tuple[str, ...], found: dict[str, str]) -> str:
         if text.startswith(PREFIX) or text == _MASK:
             raise RefusedError([Problem(pointer(*at), "is a masked value, as a GET shows it, not a secret")])
+        if not text.isprintable():
+            # Here, for the model sees but the digest.
+            raise RefusedError([Problem(pointer(*at), NOT_A_LINE)])
         # The place is part of the digest: equal passwords of two guests don't look equal.
-        message = pointer(*at).encode() + b"\0" + text.encode()
+        message = pointer(*at).encode(errors="surrogatepass") + b"\0" + text.encode()
         sealed = PREFIX + hmac.new(self._key, message, hashlib.sha256).hexdigest()
         found[sealed] = text
         return sealed

@@ -5,6 +5,7 @@ more costs one small write at any size. What is not verified yet is never what a
 """
 
 import contextlib
+import errno
 import json
 import os
 from pathlib import Path
@@ -69,8 +70,11 @@ class Store:
         try:
             size = os.fstat(descriptor).st_size
             try:
-                os.write(descriptor, line)
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, "No room for the whole of a patch")
                 os.fsync(descriptor)
+                if size == 0:
+                    disk.sync_directory(self._directory)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
@@ -85,13 +89,22 @@ class Store:
 
     def _read_patches(self) -> list[Any]:
         patches: list[Any] = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in self._patches.read_bytes().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break  # the last line, torn by a power cut before it was acknowledged
-                if entry["of"] == self._id:
-                    patches.append(entry["patch"])
+        try:
+            journal = self._patches.read_bytes()
+        except FileNotFoundError:
+            journal = b""
+        whole = 0
+        for line in journal.splitlines(keepends=True):
+            try:
+                entry = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                entry = None
+            if entry is None:
+                # Torn by a power cut before it was acknowledged. What comes next mustn't be behind it.
+                os.truncate(self._patches, whole)
+                break
+            whole += len(line)
+            if entry["of"] == self._id:
+                patches.append(entry["patch"])
         self._count = len(patches)
         return patches

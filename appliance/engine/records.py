@@ -92,7 +92,8 @@ def _observe(path: Path, records: Records, cache: dict[str, Observed]) -> Observ
     cached = cache.get(records.path)
     if cached and cached.witness == witness:
         return cached
-    base = dict.fromkeys((path / BASE).read_text().splitlines())
+    text = (path / BASE).read_text()
+    base = dict.fromkeys(text.removesuffix("\n").split("\n") if text else ())
     added = {}
     for entry in os.scandir(path / ADDED):
         if not entry.name.startswith("."):

@@ -44,14 +44,18 @@ def _own(host: Host, family: int) -> list[Any]:
 def _key(message: Any) -> tuple[str, str, int, int]:
     anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"  # noqa: S104
     destination = f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"
-    metric = message.get_attr("RTA_PRIORITY") or 0
-    if message["family"] == socket.AF_INET6 and metric == 1024:
-        metric = 0  # what the kernel makes of "no metric" in IPv6
+    metric = _metric(destination, message.get_attr("RTA_PRIORITY") or 0)
     return destination, message.get_attr("RTA_GATEWAY") or "", metric, message.get_attr("RTA_TABLE")
 
 
 def _wanted_key(route: Route) -> tuple[str, str, int, int]:
-    return route.destination, route.gateway or "", route.metric, route.table
+    metric = _metric(route.destination, route.metric)
+    return route.destination, route.gateway or "", metric, route.table
+
+
+def _metric(destination: str, metric: int) -> int:
+    """The kernel makes 1024 of "no metric" in IPv6."""
+    return 0 if ":" in destination and metric == 1024 else metric
 
 
 def _name(route: Route) -> str:

@@ -83,10 +83,11 @@ def check(ruleset: Ruleset, host: Host) -> None:
 
 def _observe(table: str, host: Host) -> Observed | None:
     generation = host.nft.generation()
-    cached = host.seen.get(KIND)
-    if isinstance(cached, Observed) and cached.generation == generation:
+    kept: dict[str, Observed] = host.seen.setdefault(KIND, {})
+    cached = kept.pop(table, None)
+    if cached is not None and cached.generation == generation:
+        kept[table] = cached
         return cached
-    host.seen.pop(KIND, None)
     listing = host.nft.listing(f"table inet {table}")
     if not listing:
         return None
@@ -101,7 +102,7 @@ def _observe(table: str, host: Host) -> Observed | None:
         },
     )
     if host.nft.generation() == generation:
-        host.seen[KIND] = observed
+        kept[table] = observed
     return observed
 
 
@@ -216,8 +217,8 @@ def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, commands:
     generation = host.nft.generation()
     if generation == observed.generation + 1:
         # Ours was the only transaction since the observation, and the kernel accepted all of it.
-        host.seen[KIND] = Observed(
-            generation=generation,
-            structure=observed.structure,
-            elements=ruleset.elements,
-        )
+        host.seen[KIND] = {
+            ruleset.table: Observed(
+                generation=generation, structure=observed.structure, elements=ruleset.elements
+            )
+        }

@@ -21,7 +21,11 @@ APPLIANCE = Appliance(
 
 def guests(password: str) -> dict[str, object]:
     guest = {"address": "10.1.1.9", "instance_id": "i-1", "password": password}
-    return {"metadata": {"guest0": {"guests": {"02:00:00:00:00:09": guest}}}}
+    guest0 = {"mac": "02:00:00:00:00:02", "addresses": ["10.1.1.1/24"]}
+    return {
+        "interfaces": {"guest0": guest0},
+        "metadata": {"guest0": {"guests": {"02:00:00:00:00:09": guest}}},
+    }
 
 
 def test_role_and_name_are_filled_in() -> None:

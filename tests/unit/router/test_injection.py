@@ -1,0 +1,136 @@
+"""No text of a document can become more than it is: another line, directive, option or element."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from appliance.agent.seal import Sealer
+from appliance.model import RefusedError
+from appliance.resources import File, Password, Records, Resource, Ruleset
+from appliance.roles import resources
+from router.role import SEALED
+from tests.document_place import Place, one_of_each_kind, text_kinds
+from tests.examples import example, read
+
+EVERYTHING = example("everything")
+PLACES = one_of_each_kind(EVERYTHING)
+NASTY = {
+    "newline": "\n", "carriage-return": "\r", "nul": "\0", "tab": "\t", "delete": "\x7f",
+    "next-line": "\x85", "line-separator": "\u2028", "surrogate": "\ud800", "quote": '"', "apostrophe": "'",
+    "semicolon": ";", "brace": "}", "template": "{{ 7 }}", "statement": "{% raw %}", "comma": ",x",
+    "space": " x", "hash": "#x", "equals": "=x", "slash": "/x", "zone": "%\nlog-queries", "scope": "%;x",
+    "backslash": "\\", "long": "a" * 5000,
+    "letters": "\u00e9\u4e2d\U0001f600", "digits": "\u0661", "dot": ".", "tilde": "~x",
+}  # fmt: skip
+_ADDRESS = re.compile(r"[0-9a-f.:]+")
+_ELEMENT = re.compile(r"[0-9][0-9./ -]*")
+_OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
+
+
+def test_the_example_has_text_in_every_place_that_can_have_it() -> None:
+    assert set(text_kinds()) <= {place.kind for place in PLACES}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: "/".join(place.kind))
+def test_text_stays_in_its_place(place: Place) -> None:
+    wanted = shape(EVERYTHING)
+    for name, nasty in NASTY.items():
+        half = len(place.text) // 2
+        for text in (place.text + nasty, nasty + place.text, place.text[:half] + nasty + place.text[half:]):
+            changed = place.changed(EVERYTHING, text)
+            try:
+                found = shape(changed)
+            except RefusedError as error:
+                pointers = [problem.pointer for problem in error.problems]
+                assert any(pointer_of(place) in pointer or not pointer for pointer in pointers) or (
+                    is_plain(text)
+                ), (name, pointers)
+            else:
+                assert found == wanted, name
+
+
+def pointer_of(place: Place) -> str:
+    """Of the place, or of what holds it where it is a key."""
+    parts = place.path[:-1] if place.kind[-1] == "<key>" else place.path
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def is_plain(text: str) -> bool:
+    """Text that is well formed, but now is at odds with other sections, whose check says so."""
+    return re.fullmatch(r"[A-Za-z0-9./~-]+", text) is not None
+
+
+def shape(value: Any) -> Any:
+    """What must not change however texts do: lines, directives, options, elements."""
+    sealed, _ = Sealer(b"key").seal(value, SEALED)
+    return [shape_of(resource) for resource in resources(read(sealed))]
+
+
+def shape_of(resource: Resource) -> Any:
+    match resource:
+        case File(path=path) if path.endswith(".json"):
+            return path, structure(json.loads(resource.content))
+        case File():
+            assert_lines(resource.content)
+            return resource.path, [line.partition("=")[0] for line in lines(resource.content)]
+        case Records():
+            for record in resource.records.values():
+                assert_lines(record)
+                assert len(lines(record)) == 1 == len(record.splitlines())
+            return resource.path, [record_shape(resource.path, line) for line in resource.records.values()]
+        case Ruleset():
+            for elements in resource.elements.values():
+                for key, mapped in elements.items():
+                    assert _ELEMENT.fullmatch(key), key
+                    assert mapped is None or _ELEMENT.fullmatch(mapped), mapped
+            return len(lines(resource.text)), [*map(len, resource.elements.values())]
+        case Password():
+            return "password"
+        case _:
+            assert_lines(repr(resource))
+            return type(resource)
+
+
+def assert_lines(text: str) -> None:
+    """Lines of printable text, and of nothing else."""
+    assert all(character.isprintable() or character == "\n" for character in text), text
+
+
+def lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
+def record_shape(path: str, line: str) -> Any:
+    if path.endswith("/hosts"):
+        address, *names = line.split(" ")
+        assert _ADDRESS.fullmatch(address)
+        return len(names) in (1, 2)
+    if path.endswith("/dhcp-hosts"):
+        return len(line.split(","))
+    if path.endswith("/dhcp-options"):
+        option = _OPTION.match(line)
+        assert option is not None, line
+        return bool(option[1]), option[2]
+    return structure(json.loads(line))
+
+
+def structure(value: Any) -> Any:
+    """JSON without its texts."""
+    if isinstance(value, dict):
+        return sorted((key if key.isidentifier() else "*", structure(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return [structure(item) for item in value]
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("name", ["ignore", "infinite", "7", "12h", "1d", "30m", "2w", "90s"])
+def test_a_host_name_is_no_word_of_dnsmasqs(name: str) -> None:
+    value = example("everything")
+    value["dhcp"]["guest0"]["reservations"]["02:00:0a:01:01:0a"]["hostname"] = name
+    with pytest.raises(RefusedError) as caught:
+        read(value)
+    (problem,) = caught.value.problems
+    assert problem.pointer == "/dhcp/guest0/reservations/02:00:0a:01:01:0a/hostname"
+    assert name in problem.detail

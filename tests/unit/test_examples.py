@@ -1,0 +1,23 @@
+"""What docs/ shows is so: every example is a valid document, and the published schema is the model's."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from appliance import cli
+from tests.examples import DIRECTORY, NAMES, ROOT, document
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_are_valid(name: str) -> None:
+    assert document(name).role == "router"
+    result = CliRunner().invoke(cli.main, ["validate", str(DIRECTORY / f"{name}.json")])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_published_schema_is_the_models() -> None:
+    published = (ROOT / "docs" / "schema" / "router.json").read_text()
+    result = CliRunner().invoke(cli.main, ["schema", "router"])
+    assert published == result.output, "stale; `make schema` writes it anew"
+    assert json.loads(published)["additionalProperties"] is False
