@@ -9,18 +9,14 @@ from appliance.engine.host import Host
 from appliance.resources import Address
 
 KIND = "Address"
+Key = tuple[str, str]
+"""Link and address."""
 PROTOCOL = 83
 """Of our addresses, routes and rules; numbers from 5 (addresses) and 17 (routes) on are free to use."""
 
 
 def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    names = {index: link["name"] for index, link in host.links().items()}
-    ours: set[tuple[str, str]] = set()
-    others: set[tuple[str, str]] = set()
-    for message in host.ip.get_addr():
-        text = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-        key = (names.get(message["index"], ""), text)
-        (ours if message.get_attr("IFA_PROTO") == PROTOCOL else others).add(key)
+    ours, others = host.network(KIND, lambda: _observe(host))
     keys = {(address.link, address.address) for address in wanted}
     for address in wanted:
         key = (address.link, address.address)
@@ -39,6 +35,18 @@ def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Itera
             action="delete",
             run=lambda gone=gone: _change("del", gone, host),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host) -> tuple[set[Key], set[Key]]:
+    """Our addresses, and those of others."""
+    names = {index: link["name"] for index, link in host.links().items()}
+    ours: set[Key] = set()
+    others: set[Key] = set()
+    for message in host.ip.get_addr():
+        text = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        key = (names.get(message["index"], ""), text)
+        (ours if message.get_attr("IFA_PROTO") == PROTOCOL else others).add(key)
+    return ours, others
 
 
 def _change(verb: str, address: Address, host: Host) -> None:

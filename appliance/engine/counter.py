@@ -43,10 +43,9 @@ table inet {TABLE} {{
 
 
 def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    listing = host.nft.listing(f"table inet {TABLE}", terse=True) if wanted or _exists(host) else []
-    if wanted and not listing:
+    exists, present = _observe(host, fresh=fresh)
+    if wanted and not exists:
         yield Change(kind=KIND, name=TABLE, action="create", run=lambda: host.nft.run(_STRUCTURE))
-    present = {item["counter"]["name"] for item in listing if "counter" in item}
     names = {_name(counter, direction) for counter in wanted for direction in DIRECTIONS}
     for counter in wanted:
         if not {_name(counter, direction) for direction in DIRECTIONS} <= present:
@@ -63,6 +62,18 @@ def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Itera
             action="delete",
             run=lambda name=name: host.nft.run(_removal(name)),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host, *, fresh: bool) -> tuple[bool, set[str]]:
+    """Whether the table exists, and the names of its counters: as last seen, while nobody has committed
+    anything to nft since."""
+    generation = host.nft.generation()
+    kept: tuple[int, tuple[bool, set[str]]] | None = host.seen.get(KIND)
+    if kept is None or kept[0] != generation or fresh:
+        listing = host.nft.listing(f"table inet {TABLE}", terse=True)
+        names = {item["counter"]["name"] for item in listing if "counter" in item}
+        kept = host.seen[KIND] = generation, (bool(listing), names)
+    return kept[1]
 
 
 def read(host: Host) -> dict[str, dict[str, dict[str, int]]]:

@@ -16,7 +16,7 @@ KIND = "Route"
 
 
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    ours = {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
+    ours = host.network(KIND, lambda: _observe(host))
     keys = {_wanted_key(route) for route in wanted}
     for route in wanted:
         if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):
@@ -35,6 +35,10 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
             action="delete",
             run=lambda gone=gone: _delete(gone, host),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host) -> set[tuple[str, str, int, int]]:
+    return {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
 
 
 def _own(host: Host, family: int) -> list[Any]:

@@ -156,7 +156,7 @@ def _structure(ruleset: Ruleset) -> str:
 
 def _whole(ruleset: Ruleset) -> str:
     fill = "".join(
-        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
+        f"create element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
