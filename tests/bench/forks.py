@@ -1,5 +1,5 @@
-"""How many processes a machine starts: every fork of the host, as the kernel tells it (cn_proc(9), the
-process events connector), counted where a process of the machine's is the parent. Exact, threads left out."""
+"""How many processes a machine starts: every fork of the host, as the kernel tells it (the process events
+connector), counted where a process of the machine's is the parent. Exact; threads are left out."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""A router in a cloud of its own, with a client at each of its sides: what the benchmarks measure through."""
+"""A router in a cloud of its own, with a client at each of its sides."""
 
 import json
 import shutil
@@ -25,8 +25,9 @@ from tests.bench.inside import inside
 CLOUD = "bchlab"
 CONTROL, MANAGEMENT_ADDRESS = "169.254.3.2", "169.254.3.1"
 GUEST, PUBLIC, MANAGEMENT = "guest", "public", "mgmt"
-GUEST_ADDRESSES = tuple(f"10.1.1.{number}" for number in range(1, 101))
-"""Of the guests' end: the bench's clients, and targets of port forwards."""
+GUEST_ADDRESS = "10.1.1.1"
+FIRST_GUEST = 20_000
+"""Number of the first of the guests that come as one item more."""
 PUBLIC_CLIENT = "203.0.113.1"
 
 
@@ -84,6 +85,12 @@ class Lab:
                 return process
         raise LookupError("The agent doesn't run")
 
+    def guest(self, number: int) -> str:
+        """The namespace of this one guest, which has its MAC address: the metadata service looks at it."""
+        name = f"guest{number}"
+        _end(name, "guest0", documents.guest_mac(number), [f"{documents.guest_address(number)}/16"])
+        return self.namespace(name)
+
     # --- its API ------------------------------------------------------------------------------------
 
     @property
@@ -97,7 +104,7 @@ class Lab:
         return self._agent
 
     def put(self, document: Mapping[str, Any]) -> tuple[float, Report]:
-        """The seconds until the answer, and the answer. Making the JSON isn't counted: it is the client's."""
+        """The seconds until the answer, and the answer. Making the JSON is the client's, and not counted."""
         self.generation += 1
         body = json.dumps({**document, "generation": self.generation}).encode()
         agent = self.agent
@@ -120,7 +127,7 @@ def laboratory(*, router: bool = True) -> Iterator[Lab]:
     runtime.clear()
     try:
         runtime.switch.up(("guest0", "public0", "control0"))
-        _end(GUEST, "guest0", "02:00:0a:01:01:02", [f"{address}/16" for address in GUEST_ADDRESSES])
+        _end(GUEST, "guest0", "02:00:0a:01:01:02", [f"{GUEST_ADDRESS}/16"])
         _end(PUBLIC, "public0", "02:00:cb:00:71:01", [f"{PUBLIC_CLIENT}/24"])
         _end(MANAGEMENT, "control0", "02:00:a9:fe:03:01", [f"{MANAGEMENT_ADDRESS}/24"])
         namespace.run(
