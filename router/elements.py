@@ -40,37 +40,11 @@ def _dotted(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
-class Union:
-    """Of boxes that change little from one time to the next: while none overlaps another, which is how
-    most rules are, one more is only compared with each of the others."""
-
-    def __init__(self) -> None:
-        self._boxes: frozenset[Box] = frozenset()
-        self._apart = True
-        """Whether none of them overlaps another, and so all are pieces of the union as they are."""
-
-    def of(self, boxes: Iterable[Box]) -> Iterable[Box]:
-        boxes = frozenset(boxes)
-        come = boxes - self._boxes
-        if self._apart and len(come) <= _FEW and not any(_meets(box, boxes) for box in come):
-            self._boxes = boxes
-            return boxes
-        pieces = frozenset(union(boxes))
-        self._boxes, self._apart = boxes, pieces == boxes
-        return pieces
-
-
-_FEW = 16
-"""So many times a look at all boxes is quicker than sorting them."""
-
-
-def _meets(box: Box, boxes: frozenset[Box]) -> bool:
+def meets(box: Box, boxes: Iterable[Box]) -> bool:
+    """Whether a box overlaps one of these."""
     first, last = box[0]
-    near = [other for other in boxes if other[0][0] <= last and other[0][1] >= first and other is not box]
-    return any(
-        other != box and all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True))
-        for other in near
-    )
+    near = [other for other in boxes if other[0][0] <= last and other[0][1] >= first]
+    return any(all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)) for other in near)
 
 
 def union(boxes: Iterable[Box]) -> Iterator[Box]:

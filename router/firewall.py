@@ -4,10 +4,10 @@ Drop sets are looked up before accept sets, so the order of rules means nothing.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from appliance.address import ipv4_span, port_range
-from appliance.memo import per_key, per_sections
+from appliance.memo import different, per_key, per_sections
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
 from router.elements import (
     ALL_ADDRESSES,
@@ -16,33 +16,30 @@ from router.elements import (
     Box,
     Elements,
     Span,
-    Union,
+    meets,
     number_text,
     span_text,
+    union,
 )
 from router.network import guest_networks
 
 DIRECTIONS = ("ingress", "egress")
 MATCHES = ("ports", "icmp", "protocol")
 """By what a rule's last field is: ports with their protocol, ICMP types, or whole protocols."""
+SETS = [
+    f"{direction}_{verdict}_{match}"
+    for direction in DIRECTIONS
+    for verdict in ("drop", "accept")
+    for match in (*MATCHES, "crowd")
+]
 CROWD = 500
-"""So many elements may have their ports in common in the sets that begin with them; see `_by_ports`."""
+"""So many elements may have their ports in common in the sets that begin with them; see `_Group`."""
 
 _TYPES: Span = (0, 255)
 Piece = tuple[str, int, Box]
 """Set, protocol number, and a box of (last field, far address, near address)."""
-
-
-class _Boxes(Union):
-    """The boxes of one protocol in one set, and the elements that they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: dict[Box, str] = {}
-
-
-_boxes: defaultdict[tuple[str, int], _Boxes] = defaultdict(_Boxes)
-"""By set and protocol: what they remember makes one more rule cheap."""
+Pieces = dict[str, tuple[Piece, ...]]
+"""By the name of their rule."""
 
 
 @per_sections("interfaces", "firewall")
@@ -54,50 +51,106 @@ def elements(document: RouterDocument) -> Elements:
         egress = document.firewall.egress.get(network.link)
         if egress is not None:
             made.append(_egress_pieces(egress.rules, network.span))
-    boxes: defaultdict[tuple[str, int], list[Box]] = defaultdict(list)
-    for pieces in made:
-        for several in pieces.values():
-            for name, protocol, box in several:
-                boxes[name, protocol].append(box)
-    found: Elements = {}
-    for direction in DIRECTIONS:
-        for verdict in ("drop", "accept"):
-            for match in (*MATCHES, "crowd"):
-                found[f"{direction}_{verdict}_{match}"] = {}
-    for (name, protocol), some in boxes.items():
-        (_by_ports if name.endswith("_ports") else _by_addresses)(name, protocol, some, found)
+    found: Elements = {name: {} for name in SETS}
+    for group in _groups.of(made):
+        for name, elements in group.elements.items():
+            found[name] = {**found[name], **elements}
     return found
 
 
-def _by_ports(name: str, protocol: int, boxes: list[Box], found: Elements) -> None:
-    """The kernel compares what shares its first field with all the others that share it. So a crowd that has
+class _Group:
+    """The boxes of one protocol in one set, as elements.
+
+    The kernel compares what shares its first field with all the others that share it. So a crowd that has
     its ports in common is in a set of its own, which begins with the far address."""
-    known = _boxes[name, protocol]
-    pieces = known.of(boxes)
-    count = Counter([box[0] for box in pieces])
-    crowds = {ports for ports, number in count.items() if number > CROWD}
-    if crowds:
-        crowded = [box for box in pieces if box[0] in crowds]
-        found[name.replace("_ports", "_crowd")].update(
-            dict.fromkeys(_crowd_text(protocol, *box) for box in crowded)
-        )
-        pieces = [box for box in pieces if box[0] not in crowds]
-    old = known.texts
-    known.texts = {box: old.get(box) or _ports_text(protocol, *box) for box in pieces}
-    found[name].update(dict.fromkeys(known.texts.values()))
+
+    def __init__(self, name: str, protocol: int, boxes: Iterable[Box]) -> None:
+        self._name, self._protocol = name, protocol
+        self._boxes = set(boxes)
+        pieces = set(union(self._boxes))
+        self._apart = pieces == self._boxes
+        self._sharing = Counter([box[0] for box in pieces]) if name.endswith("_ports") else Counter()
+        self.elements: Elements = {}
+        self._add(pieces)
+
+    def grow(self, boxes: Iterable[Box]) -> bool:
+        """Take in further boxes, if that is but a further element for each."""
+        come = set(boxes) - self._boxes
+        if not self._apart or len(come) > _FEW:
+            return False
+        for box in come:
+            self._sharing[box[0]] += 1
+            if meets(box, self._boxes) or self._sharing[box[0]] == CROWD + 1:
+                return False
+            self._boxes.add(box)
+        self._add(come)
+        return True
+
+    def _add(self, boxes: Iterable[Box]) -> None:
+        come: dict[str, list[str]] = {}
+        for box in boxes:
+            name, text = self._element(*box)
+            come.setdefault(name, []).append(text)
+        # Never in place: the engine keeps the mapping that it was given last.
+        for name, texts in come.items():
+            self.elements[name] = {**self.elements.get(name, {}), **dict.fromkeys(texts)}
+
+    def _element(self, last: Span, far: Span, near: Span) -> tuple[str, str]:
+        addresses = f"{span_text(*far)} . {span_text(*near)}"
+        if not self._name.endswith("_ports"):
+            return self._name, f"{addresses} . {number_text(*last)}"
+        if self._sharing[last] > CROWD:
+            crowd = self._name.replace("_ports", "_crowd")
+            return crowd, f"{addresses} . {self._protocol} . {number_text(*last)}"
+        return self._name, f"{number_text(*last)} . {self._protocol} . {addresses}"
 
 
-def _by_addresses(name: str, protocol: int, boxes: list[Box], found: Elements) -> None:
-    for last, far, near in _boxes[name, protocol].of(boxes):
-        found[name][f"{span_text(*far)} . {span_text(*near)} . {number_text(*last)}"] = None
+class _Groups:
+    """What was made of the rules last time: while rules only come, what comes is all there is to do."""
+
+    def __init__(self) -> None:
+        self._made: list[Pieces] = []
+        self._groups: dict[tuple[str, int], _Group] = {}
+
+    def of(self, made: list[Pieces]) -> Iterable[_Group]:
+        come = self._come(made)
+        if come is None or not self._grow(come):
+            whole = _by_group(piece for pieces in made for several in pieces.values() for piece in several)
+            self._groups = {key: _Group(*key, boxes) for key, boxes in whole.items()}
+        self._made = made
+        return self._groups.values()
+
+    def _come(self, made: list[Pieces]) -> Iterator[Piece] | None:
+        """The pieces that are new; None where others went."""
+        if len(made) != len(self._made):
+            return None
+        changed = [different(new, old) for new, old in zip(made, self._made, strict=True)]
+        if any(
+            len(new) != len(old) + len(keys)
+            for new, old, keys in zip(made, self._made, changed, strict=True)
+        ):
+            return None
+        return (piece for new, keys in zip(made, changed, strict=True) for key in keys for piece in new[key])
+
+    def _grow(self, come: Iterable[Piece]) -> bool:
+        for key, boxes in _by_group(come).items():
+            if key not in self._groups:
+                self._groups[key] = _Group(*key, boxes)
+            elif not self._groups[key].grow(boxes):
+                return False
+        return True
 
 
-def _ports_text(protocol: int, ports: Span, far: Span, near: Span) -> str:
-    return f"{number_text(*ports)} . {protocol} . {span_text(*far)} . {span_text(*near)}"
+_groups = _Groups()
+_FEW = 16
+"""So many times a look at all boxes is quicker than sorting them."""
 
 
-def _crowd_text(protocol: int, ports: Span, far: Span, near: Span) -> str:
-    return f"{span_text(*far)} . {span_text(*near)} . {protocol} . {number_text(*ports)}"
+def _by_group(pieces: Iterable[Piece]) -> dict[tuple[str, int], list[Box]]:
+    found: defaultdict[tuple[str, int], list[Box]] = defaultdict(list)
+    for name, protocol, box in pieces:
+        found[name, protocol].append(box)
+    return found
 
 
 @per_key
