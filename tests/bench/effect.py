@@ -55,8 +55,8 @@ def connects(address: str, port: int) -> Probe:
     return probe
 
 
-def resolves(name: str, address: str) -> Probe:
-    """The router's DNS server has an A record (RFC 1035) of this name and address."""
+def resolves(name: str, address: str, *, server: str = documents.GATEWAY) -> Probe:
+    """A DNS server has an A record (RFC 1035) of this name and address."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     query = struct.pack("!HHHHHH", 0x6263, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
 
@@ -64,7 +64,7 @@ def resolves(name: str, address: str) -> Probe:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(0.05)
             try:
-                client.sendto(query, (documents.GATEWAY, 53))
+                client.sendto(query, (server, 53))
                 return client.recv(512).endswith(socket.inet_aton(address))
             except OSError:
                 return False

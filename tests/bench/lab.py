@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.boot import ControlInterface
-from appliance.devcloud import end
+from appliance.devcloud import end as ends
 from appliance.management.authority import Authority, boot_json
 from appliance.management.client import Agent, Report
 from appliance.runtime import cgroup, namespace
@@ -44,8 +44,8 @@ class Lab:
         """The router's control group: every process of it is there."""
         return full_name(self.runtime.cloud, documents.NAME)
 
-    def namespace(self, end: str) -> str:
-        return full_name(self.runtime.cloud, end)
+    def namespace(self, name: str) -> str:
+        return full_name(self.runtime.cloud, name)
 
     # --- the router ---------------------------------------------------------------------------------
 
@@ -87,9 +87,8 @@ class Lab:
 
     def guest(self, number: int) -> str:
         """The namespace of this one guest, which has its MAC address: the metadata service looks at it."""
-        name = f"guest{number}"
-        _end(name, "guest0", documents.guest_mac(number), [f"{documents.guest_address(number)}/16"])
-        return self.namespace(name)
+        address = f"{documents.guest_address(number)}/16"
+        return end(f"guest{number}", "guest0", documents.guest_mac(number), [address])
 
     # --- its API ------------------------------------------------------------------------------------
 
@@ -127,9 +126,9 @@ def laboratory(*, router: bool = True) -> Iterator[Lab]:
     runtime.clear()
     try:
         runtime.switch.up(("guest0", "public0", "control0"))
-        _end(GUEST, "guest0", "02:00:0a:01:01:02", [f"{GUEST_ADDRESS}/16"])
-        _end(PUBLIC, "public0", "02:00:cb:00:71:01", [f"{PUBLIC_CLIENT}/24"])
-        _end(MANAGEMENT, "control0", "02:00:a9:fe:03:01", [f"{MANAGEMENT_ADDRESS}/24"])
+        end(GUEST, "guest0", "02:00:0a:01:01:02", [f"{GUEST_ADDRESS}/16"])
+        end(PUBLIC, "public0", "02:00:cb:00:71:01", [f"{PUBLIC_CLIENT}/24"])
+        end(MANAGEMENT, "control0", "02:00:a9:fe:03:01", [f"{MANAGEMENT_ADDRESS}/24"])
         namespace.run(
             full_name(CLOUD, GUEST),
             ["ip", "route", "add", "default", "via", documents.GATEWAY],
@@ -148,11 +147,13 @@ def laboratory(*, router: bool = True) -> Iterator[Lab]:
         runtime.clear()
 
 
-def _end(name: str, segment: str, mac: str, addresses: list[str]) -> None:
-    end.up(
+def end(name: str, segment: str, mac: str, addresses: list[str]) -> str:
+    """A client on a segment, if it is not there yet; its namespace."""
+    ends.up(
         CLOUD,
         name,
         interface=Interface(segment=segment, mac=mac),
         link=segment,
         addresses=addresses,
     )
+    return full_name(CLOUD, name)
