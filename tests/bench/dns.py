@@ -29,8 +29,8 @@ def run(say: Say) -> str:
         [what, f"{rate:,.0f}", late, lost, f"{rate / base:.0%}"] for what, (rate, late, lost) in best.items()
     ]
     text = (
-        f"dnsperf from a guest, 50 clients, {COUNT:,} names of guests in turn; the router has {COUNT:,} port "
-        f"forwards, firewall rules and guests beside. Best of {_ROUNDS} rounds of {_SECONDS} s in turn."
+        f"dnsperf from a guest, 50 clients, {COUNT:,} names of guests in turn; the router has {COUNT:,} "
+        f"port forwards, firewall rules and guests beside. Best of {_ROUNDS} rounds of {_SECONDS} s in turn."
     )
     return "\n\n".join([text, table(["server", "queries/s", "mean ms", "lost", "of the bare one"], rows)])
 
@@ -45,11 +45,9 @@ def _measure(lab: Lab, server: str) -> tuple[float, str, str]:
             check=True,
             timeout=_SECONDS + 30,
         ).stdout
-    return (
-        float(_figure(output, r"Queries per second:\s+([0-9.]+)")),
-        f"{float(_figure(output, r'Average Latency \(s\):\s+([0-9.]+)')) * 1000:.2f}",
-        _figure(output, r"Queries lost:\s+\d+ \(([0-9.]+%)\)"),
-    )
+    rate = float(_figure(output, r"Queries per second:\s+([0-9.]+)"))
+    late = float(_figure(output, r"Average Latency \(s\):\s+([0-9.]+)"))
+    return rate, f"{late * 1000:.2f}", _figure(output, r"Queries lost:\s+\d+ \(([0-9.]+%)\)")
 
 
 def _figure(output: str, pattern: str) -> str:

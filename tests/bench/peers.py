@@ -10,7 +10,10 @@ from tests.bench.lab import FIRST_GUEST, GUEST, Lab, laboratory
 
 TITLE = "Peers: the same by other means"
 _ROUNDS = 3
-_MAP = "table inet peer {\n map forward { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n}\n"
+_MAP = """table inet peer {
+    map forward { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+}
+"""
 
 
 def run(say: Say) -> str:
