@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyroute2 import IPRoute
-
 from appliance.engine.news import News
 from appliance.engine.nft import Nft
+from appliance.engine.rtnetlink import IPRoute
 
 GENERATED = Path("/run/sysvm")
 """Everything generated from the document. All files below it are the engine's, or go."""

@@ -5,11 +5,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyroute2 import NetlinkError
-
 from appliance.engine.address import PROTOCOL
 from appliance.engine.change import Change
 from appliance.engine.host import Host
+from appliance.engine.rtnetlink import NetlinkError
 from appliance.resources import Route
 
 KIND = "Route"
