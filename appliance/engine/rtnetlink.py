@@ -1,8 +1,8 @@
 """pyroute2's IPRoute without the rest of pyroute2.
 
-The package's own `__init__` imports two hundred modules: databases of links with sqlite, Plan 9, fixtures of
-tests. They would take 6 MB of every agent, and a tenth of a second of its boot. So an empty package stands in
-for it while the one module is imported, and goes again: who imports pyroute2 later gets all of it.
+The package's own `__init__` imports two hundred modules: databases of links with sqlite, Plan 9, fixtures
+of tests. They would take 6 MB of every agent, and a tenth of a second of its boot. So an empty package
+stands in while the one module is imported, and goes again: who imports pyroute2 later gets all of it.
 """
 
 import importlib.util

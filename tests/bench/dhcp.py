@@ -30,18 +30,16 @@ def run(say: Say) -> str:
                 say(f"{what}, {rate} a second")
                 names = {**bare.entries(1), "dhcp-hosts": ""}
                 with bare.dnsmasq(lab, files=names, options=_RANGE + options):
-                    others.append(
-                        [f"bare dnsmasq, {what}", f"{rate:,}", *_measure(lab, bare.ADDRESS, rate)]
-                    )
+                    others.append([f"bare dnsmasq, {what}", f"{rate:,}", *_measure(lab, bare.ADDRESS, rate)])
     head = ["server", "guests/s", "leases/s", "offers lost", "acks lost", "offer mean ms"]
     return "\n\n".join(
         [
-            "perfdhcp as a relay on the guests' segment: so many guests begin a four-way exchange each second, "
-            f"for {_SECONDS} s.",
+            "perfdhcp as a relay on the guests' segment: so many guests begin a four-way exchange each "
+            f"second, for {_SECONDS} s.",
             f"{COUNT:,} guests with reservations:",
             table(head, reserved),
-            "Guests without, from a range. dnsmasq pings a free address before it offers it, and serves nobody "
-            "else well meanwhile. Our router doesn't ask: the document says whose each address is.",
+            "Guests without, from a range. dnsmasq pings a free address before it offers it, and serves "
+            "nobody else well meanwhile. Our router doesn't ask: the document says whose each address is.",
             table(head, others),
         ]
     )

@@ -36,8 +36,8 @@ def run(say: Say) -> str:
         names = _names(lab, say)
     return "\n\n".join(
         [
-            "So many port forwards, from an empty table. Ours is a whole document over HTTPS: authenticated, "
-            "parsed, validated, applied, verified and stored. The others only load: the time is that of the "
+            "So many port forwards, from an empty table. Ours is a whole document over HTTPS: "
+            "authenticated, parsed, validated, applied, verified and stored. The others only load: the time is that of the "
             "commands in the router, in a network namespace of their own.",
             table(["means", "port forwards", "ms", "our PUT ms", "they take"], rows),
             "One more name beside 10,000 hosts, from the wish until it resolves:",
@@ -104,7 +104,8 @@ def _ways() -> list[tuple[str, int, str]]:
             )
     for count in (1_000, 10_000):
         elements = ", ".join(
-            f"{documents.PUBLIC_ADDRESS} . 6 . {documents.FIRST_PORT + n} : {documents.guest_address(n)} . 80"
+            f"{documents.PUBLIC_ADDRESS} . 6 . {documents.FIRST_PORT + n} "
+            f": {documents.guest_address(n)} . 80"
             for n in range(count)
         )
         text = f"{_MAP}add element inet peer forward {{ {elements} }}\n"
