@@ -111,9 +111,8 @@ class Pairs(Generic[K, A, B]):
     def of(self, place: str, first: Mapping[K, A], second: Mapping[K, B]) -> dict[K, tuple[A, B | None]]:
         """`place` says whose pairs they are: those of guest0, say."""
         old_first, old_second, pairs = self._kept.get(place, ({}, {}, {}))
-        changed = set(different(first, old_first))
-        changed.update(different(second, old_second), old_second.keys() - second.keys())
-        changed &= first.keys()
+        beside = [*different(second, old_second), *(old_second.keys() - second.keys())]
+        changed = dict.fromkeys([*different(first, old_first), *(key for key in beside if key in first)])
         if changed or len(first) != len(old_first):
             pairs = updated(pairs, {key: (first[key], second.get(key)) for key in changed}, first)
         self._kept[place] = first, second, pairs
@@ -148,6 +147,7 @@ def per_sections(*names: str) -> Callable[[Callable[[D], R]], Callable[[D], R]]:
             kept[:] = [(sections, result)]
             return result
 
+        remembering.sections = names  # type: ignore[attr-defined]
         return remembering
 
     return decorate

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from appliance.resources import File, Password, Records, Resource, Ruleset
+from appliance.resources import File, Leases, Password, Records, Resource, Ruleset
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -15,6 +15,9 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"# records {resource.path} {resource.mode:04o}\n{lines}\n"
             case Ruleset():
                 yield f"# nft table inet {resource.table}\n{ruleset_text(resource)}"
+            case Leases():
+                count = len(resource.holders)
+                yield f"leases on {resource.link}: none of {count} reserved addresses is held by another"
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
             case _:

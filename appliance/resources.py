@@ -136,6 +136,17 @@ class ChecksumFill:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Leases:
+    """The leases of a network's DHCP server, kept in the file at `path`: nobody holds an address that is
+    reserved for another. `holders` is the MAC address by reserved address."""
+
+    link: str
+    server: str
+    path: str
+    holders: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Password:
     """A guest's password, kept on disk only until the guest has fetched it.
 
@@ -160,5 +171,6 @@ Resource = (
     | Ruleset
     | Counter
     | ChecksumFill
+    | Leases
     | Password
 )

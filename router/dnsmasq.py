@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 from appliance.checks import Check, DhcpCheck, DnsCheck
 from appliance.memo import per_sections
-from appliance.resources import ChecksumFill, File, Records, Resource, Unit
+from appliance.resources import ChecksumFill, File, Leases, Records, Resource, Unit
 from appliance.template import render
 from router import dhcp, dns
 from router.document import RouterDocument
 from router.network import guest_networks
 
 _DIRECTORY = "/run/sysvm/dnsmasq"
+_LEASES = "/var/lib/sysvm/leases"
 _CHECK = ("dnsmasq", "--test", "--conf-file={}")
 
 
@@ -38,6 +39,7 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
             "dnsmasq/dnsmasq.conf.j2",
             network=network,
             directory=directory,
+            leases=_LEASES,
             dhcp=leases,
             dns=names,
             reverse_zones=dns.reverse_zones(network),
@@ -62,6 +64,12 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
                 check_prefix="dhcp-option=",
             )
             yield Records(path=f"{directory}/dhcp-hosts", records=dhcp.hosts(leases, network, names))
+            yield Leases(
+                link=network.link,
+                server=network.address,
+                path=f"{_LEASES}/{network.link}",
+                holders={item.address: mac for mac, item in leases.reservations.items()},
+            )
             reload_on += [f"{directory}/dhcp-options/base", f"{directory}/dhcp-hosts/base"]
         yield Unit(
             name=f"sysvm-dnsmasq@{network.link}.service", restart_on=(conf,), reload_on=tuple(reload_on)

@@ -42,8 +42,9 @@ def _dotted(address: int) -> str:
 
 def meets(box: Box, boxes: Iterable[Box]) -> bool:
     """Whether a box overlaps one of these."""
-    first, last = box[0]
-    near = [other for other in boxes if other[0][0] <= last and other[0][1] >= first]
+    # The last dimension, the ports, is what mostly tells them apart.
+    first, last = box[-1]
+    near = [other for other in boxes if other[-1][0] <= last and other[-1][1] >= first]
     return any(all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)) for other in near)
 
 

@@ -37,7 +37,7 @@ CROWD = 500
 
 _TYPES: Span = (0, 255)
 Piece = tuple[str, int, Box]
-"""Set, protocol number, and a box of (last field, far address, near address)."""
+"""Set, protocol number, and a box of (far address, near address, last field)."""
 Pieces = dict[str, tuple[Piece, ...]]
 """By the name of their rule."""
 
@@ -69,7 +69,7 @@ class _Group:
         self._boxes = set(boxes)
         pieces = set(union(self._boxes))
         self._apart = pieces == self._boxes
-        self._sharing = Counter([box[0] for box in pieces]) if name.endswith("_ports") else Counter()
+        self._sharing = Counter([box[-1] for box in pieces]) if name.endswith("_ports") else Counter()
         self.elements: Elements = {}
         self._add(pieces)
 
@@ -79,8 +79,8 @@ class _Group:
         if not self._apart or len(come) > _FEW:
             return False
         for box in come:
-            self._sharing[box[0]] += 1
-            if meets(box, self._boxes) or self._sharing[box[0]] == CROWD + 1:
+            self._sharing[box[-1]] += 1
+            if meets(box, self._boxes) or self._sharing[box[-1]] == CROWD + 1:
                 return False
             self._boxes.add(box)
         self._add(come)
@@ -95,7 +95,7 @@ class _Group:
         for name, texts in come.items():
             self.elements[name] = {**self.elements.get(name, {}), **dict.fromkeys(texts)}
 
-    def _element(self, last: Span, far: Span, near: Span) -> tuple[str, str]:
+    def _element(self, far: Span, near: Span, last: Span) -> tuple[str, str]:
         addresses = f"{span_text(*far)} . {span_text(*near)}"
         if not self._name.endswith("_ports"):
             return self._name, f"{addresses} . {number_text(*last)}"
@@ -182,11 +182,11 @@ def _pieces(direction: str, rule: FirewallRule, far: Span, near: Span) -> Iterat
     match rule.protocol:
         case "tcp" | "udp":
             ports = port_range(rule.ports) if rule.ports else ALL_PORTS
-            yield f"{name}_ports", PROTOCOLS[rule.protocol], (ports, far, near)
+            yield f"{name}_ports", PROTOCOLS[rule.protocol], (far, near, ports)
         case "icmp":
             types = (rule.icmp_type, rule.icmp_type) if rule.icmp_type is not None else _TYPES
-            yield f"{name}_icmp", 0, (types, far, near)
+            yield f"{name}_icmp", 0, (far, near, types)
         case "all":
-            yield f"{name}_protocol", 0, (_TYPES, far, near)
+            yield f"{name}_protocol", 0, (far, near, _TYPES)
         case number:
-            yield f"{name}_protocol", 0, ((number, number), far, near)
+            yield f"{name}_protocol", 0, (far, near, (number, number))

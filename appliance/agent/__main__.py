@@ -40,6 +40,9 @@ def main() -> None:
     controller = Controller(
         boot=boot, host=host, store=Store(host.persistent), sealer=Sealer.of(host.persistent)
     )
+    # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
+    usage = Usage(Host(), host.persistent / "usage.json")
+    host.read_counters = usage.save
     controller.start()
     log.info("Generation %d is %s", controller.running.generation, controller.state)
 
@@ -47,8 +50,6 @@ def main() -> None:
         return list(roles.role(boot.role).checks(controller.running))
 
     health = Health(checks)
-    # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
-    usage = Usage(Host(), host.persistent / "usage.json")
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()

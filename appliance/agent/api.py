@@ -91,11 +91,11 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/v1/usage")
     def get_usage() -> Response:
-        return jsonify(usage.totals())
+        return jsonify(usage.save())
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.totals())
+        text = metrics.render(controller, health.results(), usage.save())
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")
@@ -131,6 +131,11 @@ def _errors(app: Flask) -> None:
     @app.errorhandler(_MalformedError)
     def malformed(error: _MalformedError) -> Response:
         return problem.response(HTTPStatus.BAD_REQUEST, "malformed-request", str(error))
+
+    @app.errorhandler(RecursionError)
+    def nested(error: RecursionError) -> Response:
+        # The parser takes deeper values than a merge of them can walk; nothing was touched yet.
+        return problem.response(HTTPStatus.BAD_REQUEST, "malformed-request", "The body is nested too deep")
 
     @app.errorhandler(RefusedError)
     def refused(error: RefusedError) -> Response:

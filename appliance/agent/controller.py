@@ -20,7 +20,6 @@ from appliance.engine import plan as planning
 from appliance.engine import transaction
 from appliance.engine.checker import CheckError
 from appliance.engine.host import Host
-from appliance.engine.transaction import ConvergeError
 from appliance.model import Problem, RefusedError, merge_patch
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ class Controller:
                 stored = self.store.load()
                 if stored is not None:
                     self.running = roles.read(self.boot.role, stored)
-            except (RefusedError, ValueError, KeyError, TypeError, OSError) as error:
+            except Exception as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
                 log.error("The stored document can't be used: %s", error)
                 self._settle(self.running)
@@ -109,15 +108,20 @@ class Controller:
     def heal(self) -> int:
         """Compare everything with the kernel and the disk; how many steps it took to be as wanted."""
         with self._lock:
-            wanted = tuple(roles.resources(self.running, self.boot))
-            drift = planning.make(wanted, self.host, fresh=True).changes
+            try:
+                wanted = tuple(roles.resources(self.running, self.boot))
+                drift = planning.make(wanted, self.host, fresh=True).changes
+            except Exception as error:
+                self.host.seen.clear()
+                self.state, self.detail = "degraded", f"Failed to look for drift: {error}"
+                raise
             if not drift and self.state in ("converged", "unconfirmed", "empty"):
                 return 0
             for change in drift:
                 log.warning("Drift: %s %s %s %s", change.action, change.kind, change.name, change.detail)
             if self.state in ("converged", "unconfirmed"):
                 self.state = "drifted"
-            self._settle(self.running)
+            self._settle(self.running, fresh=True)
             self.counts.healed += bool(drift)
             return len(drift)
 
@@ -125,7 +129,7 @@ class Controller:
 
     def put(self, value: Any, *, confirm: float | None = None) -> Report:
         """Make a whole document what runs. Raises RefusedError, GenerationConflictError, CheckError with
-        nothing touched; ConvergeError after going back; OSError where it can't be kept."""
+        nothing touched; transaction.ConvergeError after going back; OSError where it can't be kept."""
         with self._lock:
             sealed, secrets = self.sealer.seal(value, self._role.SEALED)
             document = self._accept(sealed, known_good=None)
@@ -145,8 +149,15 @@ class Controller:
             patch = {"generation": self.running.generation + 1, **patch}
             sealed, secrets = self.sealer.seal(patch, self._role.SEALED)
             document = self._accept(merge_patch(self.running, sealed), known_good=self.running)
-            self._end_confirm(keep=True)
-            return self._apply(document, secrets, keep=lambda: self.store.append(sealed), confirm=confirm)
+            # What waits to be confirmed is kept with the patch of it, and not before that has its effect.
+            waiting = self._keep if self._confirm_timer is not None else None
+
+            def keep() -> None:
+                if waiting is not None:
+                    waiting()
+                self.store.append(sealed)
+
+            return self._apply(document, secrets, keep=keep, confirm=confirm)
 
     def plan(self, value: Any) -> list[dict[str, str]]:
         """What `put` would change; changes nothing."""
@@ -207,8 +218,10 @@ class Controller:
             self.counts.refused += 1
             self.store.discard()
             raise
-        except (ConvergeError, OSError) as error:
+        except Exception as error:
+            # Whatever it is: half a document must not stay.
             self.counts.failed += 1
+            self.host.seen.clear()
             self.store.discard()
             log.error("Generation %d failed: %s; going back", document.generation, error)
             self._end_confirm(keep=False)
@@ -233,11 +246,12 @@ class Controller:
             seconds=round(outcome.seconds, 6),
         )
 
-    def _settle(self, document: Document) -> None:
+    def _settle(self, document: Document, *, fresh: bool = False) -> None:
         """Converge, and if that fails be degraded and say why; the watch tries again."""
         try:
-            self._converge(document)
-        except (CheckError, ConvergeError, OSError) as error:
+            self._converge(document, fresh=fresh)
+        except Exception as error:
+            self.host.seen.clear()
             log.error("Not converged: %s", error)
             self.state, self.detail = "degraded", str(error)
         else:
@@ -246,9 +260,9 @@ class Controller:
             if self._confirm_timer is not None:
                 self.state = "unconfirmed"
 
-    def _converge(self, document: Document) -> transaction.Outcome:
+    def _converge(self, document: Document, *, fresh: bool = False) -> transaction.Outcome:
         wanted = roles.resources(document, self.boot)
-        return transaction.converge(wanted, self.host, before_step=_crash_where_told)
+        return transaction.converge(wanted, self.host, fresh=fresh, before_step=_crash_where_told)
 
     # --- confirmed changes --------------------------------------------------------------------------
 
@@ -262,11 +276,12 @@ class Controller:
     def _end_confirm(self, *, keep: bool) -> bool:
         if self._confirm_timer is None:
             return False
-        self._confirm_timer.cancel()
-        self._confirm_timer, self._before_confirm = None, None
         if keep:
+            # Where it can't be kept, the change goes on waiting, and back by itself.
             self._keep()
             self.state = "converged"
+        self._confirm_timer.cancel()
+        self._confirm_timer, self._before_confirm = None, None
         return True
 
     def _go_back(self, generation: int) -> None:

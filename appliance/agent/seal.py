@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.model import NOT_A_LINE, Problem, RefusedError, pointer
 
 PREFIX = "sealed:"

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.model import merge_patch
 
 _MOST_PATCHES = 200
@@ -28,10 +28,13 @@ class Store:
         self._count = 0
 
     def load(self) -> Any | None:
-        """The stored document as JSON values, or None before the first."""
+        """The stored document as JSON values, or None before the first. Raises OSError, and ValueError where
+        it is damaged."""
         if not self._document.exists():
             return None
         stored = json.loads(self._document.read_bytes())
+        if not isinstance(stored, dict) or not {"document", "id"} <= stored.keys():
+            raise ValueError(f"{self._document} holds no document")
         document = stored["document"]
         self._id = stored["id"]
         for patch in self._read_patches():
@@ -89,22 +92,20 @@ class Store:
 
     def _read_patches(self) -> list[Any]:
         patches: list[Any] = []
-        try:
+        journal = b""
+        with contextlib.suppress(FileNotFoundError):
             journal = self._patches.read_bytes()
-        except FileNotFoundError:
-            journal = b""
         whole = 0
         for line in journal.splitlines(keepends=True):
             try:
-                entry = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                entry = None
-            if entry is None:
+                entry = json.loads(line) if line.endswith(b"\n") else {}
+                owner, patch = entry["of"], entry["patch"]
+            except (ValueError, TypeError, KeyError):
                 # Torn by a power cut before it was acknowledged. What comes next mustn't be behind it.
                 os.truncate(self._patches, whole)
                 break
             whole += len(line)
-            if entry["of"] == self._id:
-                patches.append(entry["patch"])
+            if owner == self._id:
+                patches.append(patch)
         self._count = len(patches)
         return patches

@@ -1,13 +1,16 @@
 """Traffic totals that only grow: the kernel's counters on top of what was counted before they were made."""
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
 
-from appliance.engine import counter, disk
+from appliance import disk
+from appliance.engine import counter
 from appliance.engine.host import Host
 
+log = logging.getLogger(__name__)
 Totals = dict[str, dict[str, dict[str, int]]]
 """Counter -> sent or received -> bytes or packets."""
 
@@ -15,7 +18,8 @@ Totals = dict[str, dict[str, dict[str, int]]]
 class Usage:
     def __init__(self, host: Host, path: Path) -> None:
         self._host, self._path = host, path
-        self._lock = threading.Lock()
+        self._lock, self._saving = threading.Lock(), threading.Lock()
+        self._saved: Totals | None = None
         stored = self._load()
         self._totals: Totals = stored.get("totals", {})
         self._seen: Totals = stored.get("seen", {}) if stored.get("boot") == _boot_id() else {}
@@ -35,17 +39,25 @@ class Usage:
             self._seen = seen
             return json.loads(json.dumps(self._totals))  # type: ignore[no-any-return]
 
-    def save(self) -> None:
-        """Keep the totals over a reboot; what was counted since the last time is lost in a power cut."""
-        totals = self.totals()
-        disk.write_json(self._path, {"boot": _boot_id(), "totals": totals, "seen": self._seen})
+    def save(self) -> Totals:
+        """Keep the totals over a reboot, and tell them. What was counted since the last time is lost in a
+        power cut, but never what somebody was told: so who asks is answered by this."""
+        with self._saving:
+            totals = self.totals()
+            if totals != self._saved:
+                try:
+                    disk.write_json(self._path, {"boot": _boot_id(), "totals": totals, "seen": self._seen})
+                    self._saved = totals
+                except OSError as error:
+                    log.error("Failed to keep the traffic totals: %s", error)
+        return totals
 
     def _load(self) -> dict[str, Any]:
         try:
             stored: dict[str, Any] = json.loads(self._path.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
-        return stored
+        return stored if isinstance(stored, dict) else {}
 
 
 def _boot_id() -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import disk
 from appliance.devcloud import end, guests, intent, internet, plane, routers
 from appliance.devcloud.checks import Prover
 from appliance.devcloud.layout import (
@@ -26,7 +27,6 @@ from appliance.devcloud.layout import (
     ROUTER,
     SEGMENTS,
 )
-from appliance.engine import disk
 from appliance.runtime import namespace, remains
 from appliance.runtime.container import Containers
 from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.records import ADDED, BASE

@@ -28,6 +28,9 @@ class Host:
     """Sealed password -> password, for the transaction that brought them only."""
     expected_links: AbstractSet[str] = frozenset()
     """Names that links have, or will have once the plan in the making is carried out."""
+    read_counters: Callable[[], object] = field(default=lambda: None, repr=False)
+    """Called before and after traffic counters are removed: what they counted isn't lost, and new ones of
+    the same name aren't taken for them."""
     seen: dict[str, Any] = field(default_factory=dict, repr=False)
     """Observations that a witness of the kernel's still vouches for; see each kind."""
 

@@ -10,6 +10,7 @@ from appliance.engine import (
     checksum,
     counter,
     file,
+    leases,
     link,
     password,
     records,
@@ -71,16 +72,18 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
         changes += module.plan(by_kind.get(kind, ()), host, fresh=fresh)
     written = {path for change in changes for path in change.writes}
     changes += unit.plan(by_kind.get(resources.Unit, ()), host, changed=written, fresh=fresh)
+    changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 
 def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     """Units that nobody wants stop first, while what they stand on is there; then things come, in the
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
-    the old and the new one. Units come last of all."""
+    the old and the new one. Units come last but for leases, which want them running."""
     stops = [change for change in changes if change.action == "stop"]
-    rest = [change for change in changes if change.action != "stop" and change.kind != unit.KIND]
+    late = (unit.KIND, leases.KIND)
+    rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")
     yield from (change for change in reversed(rest) if change.action == "delete")
-    yield from (change for change in changes if change.kind == unit.KIND and change.action != "stop")
+    yield from (change for change in changes if change.kind in late and change.action != "stop")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.memo import different

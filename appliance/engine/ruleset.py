@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.engine import disk
+from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.resources import Ruleset
@@ -105,7 +105,7 @@ def _observe(table: str, host: Host) -> Observed | None:
         return None
     observed = Observed(
         generation=generation,
-        structure=_structure_digest(listing),
+        structure=structure_digest(listing),
         elements={
             item[kind]["name"]: dict(map(_element, item[kind].get("elem", [])))
             for item in listing
@@ -118,7 +118,8 @@ def _observe(table: str, host: Host) -> Observed | None:
     return observed
 
 
-def _structure_digest(listing: list[dict[str, Any]]) -> str:
+def structure_digest(listing: list[dict[str, Any]]) -> str:
+    """Of what the kernel lists of a table, whatever its elements and counters are."""
     text = json.dumps([_without_moving_parts(item) for item in listing], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -200,7 +201,7 @@ def _swap(ruleset: Ruleset, host: Host) -> None:
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")
-    structure = _structure_digest(listing)
+    structure = structure_digest(listing)
     disk.write_json(host.state / _note(ruleset), {"sent": _sent(ruleset), "listed": structure})
     _keep(ruleset, structure, host, before=before)
 

@@ -48,8 +48,8 @@ def converge(
             before_step(taken)
             _take(change, host)
             taken += 1
-        before_step(taken)
         if rest.changes:
+            before_step(taken)
             rest = planning.make(plan.wanted, host)
         if not rest.changes:
             return Outcome(plan=plan, seconds=time.monotonic() - started)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from appliance.engine import disk, systemd
+from appliance import disk
+from appliance.engine import systemd
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.systemd import Observed
@@ -58,7 +59,7 @@ def _plan_unit(
 
     if stale(unit.restart_on):
         yield Change(kind=KIND, name=unit.name, action="restart", run=lambda: _act("restart", unit, host))
-    elif stale(unit.reload_on) or loaded.get("invocation") != observed.invocation:
+    elif stale(unit.reload_on) or (unit.reload_on and loaded.get("invocation") != observed.invocation):
         yield Change(kind=KIND, name=unit.name, action="reload", run=lambda: _act("reload", unit, host))
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from appliance import disk
 from appliance.address import HostName
 from appliance.boot import Boot, ControlInterface, Tls
 from appliance.management import state
@@ -61,11 +62,11 @@ class Authority:
             if not path.exists():
                 # Certificate and key are one file, so that no crash can leave one without the other.
                 certificate, key = _root(now)
-                state.write(path, _pem(certificate) + _key_pem(key))
+                disk.replace(path, _pem(certificate) + _key_pem(key), mode=0o600)
             certificate, key = _load(path)
             authority = cls(directory, certificate, key)
             if not (directory / CA_FILE).exists():
-                state.write(directory / CA_FILE, _pem(certificate), mode=0o644)
+                disk.replace(directory / CA_FILE, _pem(certificate), mode=0o644)
             if not authority._client_is_good(now):
                 certificate, key = authority._issue(
                     "sysvm management plane",
@@ -73,7 +74,7 @@ class Authority:
                     lifetime=CLIENT_LIFETIME,
                     purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
                 )
-                state.write(authority.client_path, _pem(certificate) + _key_pem(key))
+                disk.replace(authority.client_path, _pem(certificate) + _key_pem(key), mode=0o600)
         return authority
 
     @property

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance import disk
 from appliance.management import state
 from appliance.management.plane import Plane
 from appliance.management.remote import Remote, RemoteError
@@ -264,7 +265,7 @@ def _write_boot(output: Path, content: Any) -> None:
         sys.stdout.write(text)
         return
     try:
-        state.write(output, text.encode())
+        disk.replace(output, text.encode(), mode=0o600)
     except OSError as error:
         _fail(f"The boot data can't be written: {output}: {error.strerror}. "
               "Get it anew with `sysvm appliance boot`.")  # fmt: skip

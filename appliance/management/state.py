@@ -3,10 +3,11 @@
 import fcntl
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from appliance import disk
 
 DEFAULT = Path("/var/lib/sysvm-management")
 TOKEN = "token"  # noqa: S105, the name of the file
@@ -21,26 +22,6 @@ def prepare(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     return directory
-
-
-def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file whole: a crash leaves the old content or the new one, never half of it."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
 
 
 @contextmanager
@@ -65,5 +46,5 @@ def token(directory: Path) -> str:
     path = directory / TOKEN
     with locked(directory, TOKEN, wait=True):
         if not path.exists():
-            write(path, secrets.token_urlsafe(32).encode() + b"\n")
+            disk.replace(path, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
         return path.read_text().strip()

@@ -45,15 +45,18 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         )
     networks = list(guest_networks(document))
     for number, network in enumerate(networks):
+        own = f"{network.address}/{network.prefix_length}"
+        place = document.interfaces[network.link].addresses.index(own)
+        where = pointer("interfaces", network.link, "addresses", place)
         if not 8 <= network.prefix_length <= 30:
             yield Problem(
-                pointer("interfaces", network.link, "addresses", 0),
+                where,
                 f"Interface {network.link}: a guest network has a prefix length between 8 and 30",
             )
         for other_network in networks[:number]:
             if ipaddress.IPv4Network(network.cidr).overlaps(ipaddress.IPv4Network(other_network.cidr)):
                 yield Problem(
-                    pointer("interfaces", network.link, "addresses", 0),
+                    where,
                     f"Interface {network.link}: {network.cidr} overlaps {other_network.cidr} of "
                     f"{other_network.link}",
                 )

@@ -52,8 +52,9 @@ def run(say: Say) -> str:
     ]
     parts = [
         "A whole document is PUT to a router that runs an empty one, over HTTPS from the management "
-        f"network; then it is PATCHed with one item more. Medians of {_PUTS} and of {_PATCHES}; applied and verified "
-        "when the answer comes. Processes are those that the whole router starts: all of its control group.",
+        f"network; then it is PATCHed with one item more. Medians of {_PUTS} and of {_PATCHES}; "
+        "applied and verified when the answer comes. Processes are those that the whole router starts: all "
+        "of its control group.",
         table(
             head,
             [

@@ -37,8 +37,8 @@ def run(say: Say) -> str:
     return "\n\n".join(
         [
             "So many port forwards, from an empty table. Ours is a whole document over HTTPS: "
-            "authenticated, parsed, validated, applied, verified and stored. The others only load: the time is that of the "
-            "commands in the router, in a network namespace of their own.",
+            "authenticated, parsed, validated, applied, verified and stored. The others only load: "
+            "the time is that of the commands in the router, in a network namespace of their own.",
             table(["means", "port forwards", "ms", "our PUT ms", "they take"], rows),
             "One more name beside 10,000 hosts, from the wish until it resolves:",
             table(

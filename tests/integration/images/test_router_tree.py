@@ -11,6 +11,7 @@ from appliance.runtime.runtime import Interface, Machine
 Tree = Callable[[str], Path]
 
 DNSMASQ = """
+pid-file=/run/sysvm-dnsmasq/guest0.pid
 no-resolv
 no-hosts
 bind-dynamic
@@ -65,14 +66,17 @@ def test_dnsmasq_serves_reloads_and_comes_back_in_its_sandbox(router: Containers
     run("tee", "/run/sysvm/dnsmasq/guest0/added/.vm1", stdin="02:00:0a:01:01:0a,10.1.1.10,vm1\n")
     run("mv", "/run/sysvm/dnsmasq/guest0/added/.vm1", "/run/sysvm/dnsmasq/guest0/added/vm1")
     until(router, ["journalctl", "--no-pager", "-u", UNIT], "/run/sysvm/dnsmasq/guest0/added/vm1")
-    first = run("systemctl", "show", "--property=MainPID", UNIT)
     run("systemctl", "kill", "--signal=KILL", UNIT)
+    until(
+        router,
+        ["systemctl", "show", "--property=NRestarts,ActiveState", UNIT],
+        "NRestarts=1\nActiveState=active",
+    )
     until(router, ["ss", "-Hlnu"], "10.1.1.1:53")
-    assert run("systemctl", "show", "--property=MainPID", UNIT) != first
 
 
 def test_the_metadata_service_may_write_passwords_and_little_else(router: Containers) -> None:
-    drop_in = "[Service]\nExecStart=\nExecStart=/usr/bin/python3 -m http.server 80\n"
+    drop_in = "[Service]\nType=exec\nExecStart=\nExecStart=/usr/bin/python3 -m http.server 80\n"
     place = "/run/systemd/system/sysvm-metadata.service.d"
     router.run("r1", ["mkdir", "-p", place], check=True)
     router.run("r1", ["tee", f"{place}/stand-in.conf"], stdin=drop_in, check=True)
@@ -84,6 +88,8 @@ def test_the_metadata_service_may_write_passwords_and_little_else(router: Contai
     ).stdout
     enter = ["nsenter", "--mount", f"--target={process.strip()}", "setpriv", "--reuid=sysvm-metadata"]
     enter += ["--regid=sysvm-metadata", "--clear-groups", "--", "touch"]
-    router.run("r1", [*enter, "/var/lib/sysvm/passwords/x"], check=True)
+    given = ["install", "-d", "-o", "sysvm-metadata", "/var/lib/sysvm/passwords/guest0"]
+    router.run("r1", given, check=True)
+    assert router.run("r1", [*enter, "/var/lib/sysvm/passwords/guest0/x"]).stderr == ""
     assert "Read-only" in router.run("r1", [*enter, "/var/lib/sysvm/x"]).stderr
     assert router.run("r1", [*enter, "/etc/x"]).returncode != 0

@@ -97,7 +97,10 @@ def peer(service: Service, tmp_path: Path) -> Iterator[Peer]:
 
 
 def routes(number: int) -> dict[str, Any]:
-    return {"routes": {"r": {"destination": f"10.{number}.0.0/16", "gateway": "10.0.0.1"}}}
+    return {
+        "interfaces": {"guest0": {"mac": "02:00:00:00:00:01", "addresses": ["10.0.0.254/24"]}},
+        "routes": {"r": {"destination": f"10.{number}.0.0/16", "gateway": "10.0.0.1"}},
+    }
 
 
 def until(truth: Callable[[], bool], *, seconds: float = 10) -> None:

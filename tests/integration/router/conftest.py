@@ -1,0 +1,47 @@
+"""One router for all tests of this directory; each begins with it running the same document."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from router_document import document
+from router_lab import FORWARDS, Lab
+
+from appliance.runtime.container import Containers
+
+Tree = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def shared_lab(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    containers = Containers(f"brk{os.getpid() % 10**8}")
+    containers.clear()
+    lab = Lab(containers, tree("router"), tmp_path_factory.mktemp("router"))
+    try:
+        lab.up()
+        for name, port in (("vm1", 80), ("vm2", 80), ("net", 80)):
+            lab.serve(name, port)
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Lab:
+    """The router with the usual document, whatever the test before left."""
+    shared_lab.ready()
+    shared_lab.put(document())
+    return shared_lab
+
+
+@pytest.fixture
+def unharmed(lab: Lab) -> Iterator[Lab]:
+    """The lab, and afterwards the router must still run what it ran and do what it did."""
+    before = lab.get("/v1/config")
+    yield lab
+    assert lab.get("/v1/config") == before
+    assert lab.status()["state"] == "converged"
+    assert lab.drift() == []
+    assert lab["vm1"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
+    assert lab["net"].ask(FORWARDS, 8080) == "vm1:80 saw 203.0.113.1"
