@@ -51,6 +51,7 @@ schema: venv ## Write docs/schema: the JSON Schema of documents
 	$(BIN)/sysvm schema router > docs/schema/router.json
 
 bench: deps venv ## Measure against named peers
+	@MORE=tests/bench/packages images/host-deps $(SUDO)
 	$(SUDO) $(BIN)/python -m tests.bench $(ARGS)
 
 lint: venv ## Check types and style

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, WrapValidator
 
 NOT_A_LINE = "must be one line of printable characters"
 
@@ -50,6 +50,21 @@ def pointer(*parts: str | int) -> str:
     """An RFC 6901 JSON pointer."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
+
+def _new_items(value: Any, validate: Any) -> Any:
+    # JSON has no models in it: they are of the running document, and were validated there with their keys.
+    if not isinstance(value, dict):
+        return validate(value)
+    new = {key: item for key, item in value.items() if not isinstance(item, BaseModel)}
+    if len(new) == len(value):
+        return validate(value)
+    return {**value, **validate(new)}
+
+
+K = TypeVar("K")
+V = TypeVar("V", bound=BaseModel)
+Keyed = Annotated[dict[K, V], WrapValidator(_new_items)]
+"""Items by a key that a merge patch can name: of ten thousand, only those it brings are validated."""
 
 M = TypeVar("M", bound=Model)
 

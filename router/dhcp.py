@@ -6,7 +6,7 @@ share one, and a guest has one tag at most: nothing depends on the order in whic
 
 import hashlib
 
-from appliance.memo import per_item
+from appliance.memo import per_key
 from router.document import DhcpNetwork, DhcpOptions, DnsNetwork, Reservation
 from router.network import GuestNetwork
 
@@ -21,14 +21,13 @@ OWN_CODES = _PROTOCOL_CODES | {ROUTER, DNS, DOMAIN, MTU, NTP, SEARCH, CLASSLESS_
 
 def hosts(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) -> dict[str, str]:
     """dhcp-host lines by MAC address."""
-    context = (dhcp.options, network, dns.domain if dns else None, dhcp.lease_seconds)
-    return {mac: _host(reservation, mac, *context) for mac, reservation in dhcp.reservations.items()}
+    return _hosts(dhcp.reservations, dhcp.options, network, dns.domain if dns else None, dhcp.lease_seconds)
 
 
-@per_item
-def _host(
-    reservation: Reservation,
+@per_key
+def _hosts(
     mac: str,
+    reservation: Reservation,
     options: DhcpOptions,
     network: GuestNetwork,
     domain: str | None,
@@ -50,14 +49,18 @@ def options(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) ->
     domain = dns.domain if dns else None
     usual = _effective(dhcp.options, network, domain)
     lines = {str(code): _line(code, value) for code, value in usual.items()}
-    for reservation in dhcp.reservations.values():
-        if reservation.options is None and reservation.default_gateway:
-            continue
-        overrides = _overrides(reservation, dhcp.options, network, domain)
-        tag = _tag(overrides)
-        for code, value in overrides.items():
-            lines[f"{tag} {code}"] = f"tag:{tag},{_line(code, value)}"
+    for own in filter(None, _own_options(dhcp.reservations, dhcp.options, network, domain).values()):
+        lines |= own
     return lines
+
+
+@per_key
+def _own_options(
+    mac: str, reservation: Reservation, options: DhcpOptions, network: GuestNetwork, domain: str | None
+) -> dict[str, str]:
+    overrides = _overrides(reservation, options, network, domain)
+    tag = _tag(overrides)
+    return {f"{tag} {code}": f"tag:{tag},{_line(code, value)}" for code, value in overrides.items()}
 
 
 def _line(code: int, value: str) -> str:

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from appliance.memo import per_item
+from appliance.memo import per_key
 from router.document import Reservation, RouterDocument
 from router.network import GuestNetwork, guest_networks
 
@@ -26,9 +26,8 @@ def hosts(document: RouterDocument, network: GuestNetwork) -> dict[str, str]:
     }
     dhcp = document.dhcp.get(network.link)
     if dhcp is not None:
-        for mac, reservation in dhcp.reservations.items():
-            if reservation.hostname:
-                lines[mac] = _line(reservation, domain)
+        named = _lines(dhcp.reservations, domain)
+        lines |= {mac: line for mac, line in named.items() if line}
     for name, addresses in dns.records.items():
         full = qualified(name, domain)
         short = f" {name}" if full != name else ""
@@ -37,8 +36,11 @@ def hosts(document: RouterDocument, network: GuestNetwork) -> dict[str, str]:
     return lines
 
 
-@per_item
-def _line(reservation: Reservation, domain: str) -> str:
+@per_key
+def _lines(mac: str, reservation: Reservation, domain: str) -> str:
+    """Empty for a guest without a name."""
+    if reservation.hostname is None:
+        return ""
     return f"{reservation.address} {reservation.hostname}.{domain} {reservation.hostname}"
 
 

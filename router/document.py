@@ -19,7 +19,7 @@ from appliance.address import (
     Ports,
 )
 from appliance.document import Document, Mtu
-from appliance.model import Model, SecretLine
+from appliance.model import Keyed, Model, SecretLine
 
 Verdict = Literal["accept", "drop"]
 OptionText = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._:/,@+=-]{1,255}$")]
@@ -90,7 +90,7 @@ class DhcpNetwork(Model):
     lease_seconds: LeaseSeconds = 3600
     ranges: list[DhcpRange] = []
     options: DhcpOptions = DhcpOptions()
-    reservations: dict[MacAddress, Reservation] = {}
+    reservations: Keyed[MacAddress, Reservation] = {}
 
 
 class Upstream(Model):
@@ -171,14 +171,14 @@ class Ingress(Model):
     """A drop rule that matches wins over any accept rule; without a match the policy decides."""
 
     policy: Verdict = "drop"
-    rules: dict[Name, IngressRule] = {}
+    rules: Keyed[Name, IngressRule] = {}
 
 
 class Egress(Model):
     """As for ingress: drop before accept before the policy."""
 
     policy: Verdict = "accept"
-    rules: dict[Name, EgressRule] = {}
+    rules: Keyed[Name, EgressRule] = {}
 
 
 class Firewall(Model):
@@ -207,7 +207,7 @@ class GuestMetadata(Model):
 class MetadataNetwork(Model):
     tokens: Literal["optional", "required"] = "optional"
     """Whether EC2 paths want an IMDSv2 session token."""
-    guests: dict[MacAddress, GuestMetadata] = {}
+    guests: Keyed[MacAddress, GuestMetadata] = {}
 
 
 class Accounting(Model):
@@ -223,9 +223,9 @@ class RouterDocument(Document):
     dns: dict[InterfaceName, DnsNetwork] = {}
     source_nat: dict[InterfaceName, SourceNat] = {}
     """By guest network: the public address its guests go out with."""
-    static_nat: dict[Ipv4Address, StaticNat] = {}
+    static_nat: Keyed[Ipv4Address, StaticNat] = {}
     """By public address: the guest that has it, for all protocols and ports, both ways."""
-    port_forwards: dict[Name, PortForward] = {}
+    port_forwards: Keyed[Name, PortForward] = {}
     firewall: Firewall = Firewall()
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None

@@ -40,6 +40,14 @@ def _dotted(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
+def meets(box: Box, boxes: Iterable[Box]) -> bool:
+    """Whether a box overlaps one of these."""
+    # The last dimension, the ports, is what mostly tells them apart.
+    first, last = box[-1]
+    near = [other for other in boxes if other[-1][0] <= last and other[-1][1] >= first]
+    return any(all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)) for other in near)
+
+
 def union(boxes: Iterable[Box]) -> Iterator[Box]:
     """Boxes without overlap that cover the same. Linear (but for sorting) where nothing overlaps."""
     boxes = list(set(boxes))

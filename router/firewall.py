@@ -3,10 +3,11 @@
 Drop sets are looked up before accept sets, so the order of rules means nothing.
 """
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 
 from appliance.address import ipv4_span, port_range
-from appliance.memo import per_item, per_sections
+from appliance.memo import different, per_key, per_sections
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
 from router.elements import (
     ALL_ADDRESSES,
@@ -15,6 +16,7 @@ from router.elements import (
     Box,
     Elements,
     Span,
+    meets,
     number_text,
     span_text,
     union,
@@ -23,62 +25,151 @@ from router.network import guest_networks
 
 DIRECTIONS = ("ingress", "egress")
 MATCHES = ("ports", "icmp", "protocol")
-"""By what a set's last field is: ports with their protocol, ICMP types, or whole protocols."""
+"""By what a rule's last field is: ports with their protocol, ICMP types, or whole protocols."""
 SETS = [
     f"{direction}_{verdict}_{match}"
     for direction in DIRECTIONS
     for verdict in ("drop", "accept")
-    for match in MATCHES
+    for match in (*MATCHES, "crowd")
 ]
+CROWD = 500
+"""So many elements may have their ports in common in the sets that begin with them; see `_Group`."""
 
 _TYPES: Span = (0, 255)
 Piece = tuple[str, int, Box]
-"""Match, protocol number, and (source, destination, last field)."""
+"""Set, protocol number, and a box of (far address, near address, last field)."""
+Pieces = dict[str, tuple[Piece, ...]]
+"""By the name of their rule."""
 
 
 @per_sections("interfaces", "firewall")
 def elements(document: RouterDocument) -> Elements:
-    grouped: dict[str, dict[int, list[Box]]] = {name: {} for name in SETS}
-    for rule in document.firewall.ingress.rules.values():
-        _collect(grouped, "ingress", rule, _ingress_pieces(rule))
-    networks = {network.link: network.span for network in guest_networks(document)}
-    for link, egress in document.firewall.egress.items():
-        for outward in egress.rules.values():
-            _collect(grouped, "egress", outward, _egress_pieces(outward, networks[link]))
-    return {name: dict.fromkeys(_texts(name, groups)) for name, groups in grouped.items()}
+    """A set for each direction, verdict and match. The far address is the one outside, the near one that of
+    this router or of its guests."""
+    made = [_ingress_pieces(document.firewall.ingress.rules)]
+    for network in guest_networks(document):
+        egress = document.firewall.egress.get(network.link)
+        if egress is not None:
+            made.append(_egress_pieces(egress.rules, network.span))
+    found: Elements = {name: {} for name in SETS}
+    for group in _groups.of(made):
+        for name, elements in group.elements.items():
+            found[name] = {**found[name], **elements}
+    return found
 
 
-def _collect(
-    grouped: dict[str, dict[int, list[Box]]], direction: str, rule: FirewallRule, pieces: tuple[Piece, ...]
-) -> None:
-    for match, protocol, box in pieces:
-        grouped[f"{direction}_{rule.verdict}_{match}"].setdefault(protocol, []).append(box)
+class _Group:
+    """The boxes of one protocol in one set, as elements.
+
+    The kernel compares what shares its first field with all the others that share it. So a crowd that has
+    its ports in common is in a set of its own, which begins with the far address."""
+
+    def __init__(self, name: str, protocol: int, boxes: Iterable[Box]) -> None:
+        self._name, self._protocol = name, protocol
+        self._boxes = set(boxes)
+        pieces = set(union(self._boxes))
+        self._apart = pieces == self._boxes
+        self._sharing = Counter([box[-1] for box in pieces]) if name.endswith("_ports") else Counter()
+        self.elements: Elements = {}
+        self._add(pieces)
+
+    def grow(self, boxes: Iterable[Box]) -> bool:
+        """Take in further boxes, if that is but a further element for each."""
+        come = set(boxes) - self._boxes
+        if not self._apart or len(come) > _FEW:
+            return False
+        for box in come:
+            self._sharing[box[-1]] += 1
+            if meets(box, self._boxes) or self._sharing[box[-1]] == CROWD + 1:
+                return False
+            self._boxes.add(box)
+        self._add(come)
+        return True
+
+    def _add(self, boxes: Iterable[Box]) -> None:
+        come: dict[str, list[str]] = {}
+        for box in boxes:
+            name, text = self._element(*box)
+            come.setdefault(name, []).append(text)
+        # Never in place: the engine keeps the mapping that it was given last.
+        for name, texts in come.items():
+            self.elements[name] = {**self.elements.get(name, {}), **dict.fromkeys(texts)}
+
+    def _element(self, far: Span, near: Span, last: Span) -> tuple[str, str]:
+        addresses = f"{span_text(*far)} . {span_text(*near)}"
+        if not self._name.endswith("_ports"):
+            return self._name, f"{addresses} . {number_text(*last)}"
+        if self._sharing[last] > CROWD:
+            crowd = self._name.replace("_ports", "_crowd")
+            return crowd, f"{addresses} . {self._protocol} . {number_text(*last)}"
+        return self._name, f"{number_text(*last)} . {self._protocol} . {addresses}"
 
 
-def _texts(name: str, groups: dict[int, list[Box]]) -> Iterator[str]:
-    with_ports = name.endswith("_ports")
-    for protocol, boxes in groups.items():
-        for source, destination, last in union(boxes):
-            addresses = f"{span_text(*source)} . {span_text(*destination)}"
-            if with_ports:
-                addresses += f" . {protocol}"
-            yield f"{addresses} . {number_text(*last)}"
+class _Groups:
+    """What was made of the rules last time: while rules only come, what comes is all there is to do."""
+
+    def __init__(self) -> None:
+        self._made: list[Pieces] = []
+        self._groups: dict[tuple[str, int], _Group] = {}
+
+    def of(self, made: list[Pieces]) -> Iterable[_Group]:
+        come = self._come(made)
+        if come is None or not self._grow(come):
+            whole = _by_group(piece for pieces in made for several in pieces.values() for piece in several)
+            self._groups = {key: _Group(*key, boxes) for key, boxes in whole.items()}
+        self._made = made
+        return self._groups.values()
+
+    def _come(self, made: list[Pieces]) -> Iterator[Piece] | None:
+        """The pieces that are new; None where others went."""
+        if len(made) != len(self._made):
+            return None
+        changed = [different(new, old) for new, old in zip(made, self._made, strict=True)]
+        if any(
+            len(new) != len(old) + len(keys)
+            for new, old, keys in zip(made, self._made, changed, strict=True)
+        ):
+            return None
+        return (piece for new, keys in zip(made, changed, strict=True) for key in keys for piece in new[key])
+
+    def _grow(self, come: Iterable[Piece]) -> bool:
+        for key, boxes in _by_group(come).items():
+            if key not in self._groups:
+                self._groups[key] = _Group(*key, boxes)
+            elif not self._groups[key].grow(boxes):
+                return False
+        return True
 
 
-@per_item
-def _ingress_pieces(rule: IngressRule) -> tuple[Piece, ...]:
-    destination = ipv4_span(rule.address)
-    sources = _spans(rule.source_cidrs, ALL_ADDRESSES)
-    return tuple(piece for source in sources for piece in _pieces(rule, source, destination))
+_groups = _Groups()
+_FEW = 16
+"""So many times a look at all boxes is quicker than sorting them."""
 
 
-@per_item
-def _egress_pieces(rule: EgressRule, network: Span) -> tuple[Piece, ...]:
+def _by_group(pieces: Iterable[Piece]) -> dict[tuple[str, int], list[Box]]:
+    found: defaultdict[tuple[str, int], list[Box]] = defaultdict(list)
+    for name, protocol, box in pieces:
+        found[name, protocol].append(box)
+    return found
+
+
+@per_key
+def _ingress_pieces(name: str, rule: IngressRule) -> tuple[Piece, ...]:
+    near = ipv4_span(rule.address)
     return tuple(
         piece
-        for source in _spans(rule.source_cidrs, network)
-        for destination in _spans(rule.destination_cidrs, ALL_ADDRESSES)
-        for piece in _pieces(rule, source, destination)
+        for far in _spans(rule.source_cidrs, ALL_ADDRESSES)
+        for piece in _pieces("ingress", rule, far, near)
+    )
+
+
+@per_key
+def _egress_pieces(name: str, rule: EgressRule, network: Span) -> tuple[Piece, ...]:
+    return tuple(
+        piece
+        for near in _spans(rule.source_cidrs, network)
+        for far in _spans(rule.destination_cidrs, ALL_ADDRESSES)
+        for piece in _pieces("egress", rule, far, near)
     )
 
 
@@ -86,15 +177,16 @@ def _spans(cidrs: list[str], default: Span) -> list[Span]:
     return [ipv4_span(cidr) for cidr in cidrs] or [default]
 
 
-def _pieces(rule: FirewallRule, source: Span, destination: Span) -> Iterator[Piece]:
+def _pieces(direction: str, rule: FirewallRule, far: Span, near: Span) -> Iterator[Piece]:
+    name = f"{direction}_{rule.verdict}"
     match rule.protocol:
         case "tcp" | "udp":
             ports = port_range(rule.ports) if rule.ports else ALL_PORTS
-            yield "ports", PROTOCOLS[rule.protocol], (source, destination, ports)
+            yield f"{name}_ports", PROTOCOLS[rule.protocol], (far, near, ports)
         case "icmp":
             types = (rule.icmp_type, rule.icmp_type) if rule.icmp_type is not None else _TYPES
-            yield "icmp", 0, (source, destination, types)
+            yield f"{name}_icmp", 0, (far, near, types)
         case "all":
-            yield "protocol", 0, (source, destination, _TYPES)
+            yield f"{name}_protocol", 0, (far, near, _TYPES)
         case number:
-            yield "protocol", 0, (source, destination, (number, number))
+            yield f"{name}_protocol", 0, (far, near, (number, number))

@@ -4,15 +4,23 @@ import json
 from collections.abc import Iterator
 
 from appliance.checks import Check, HttpCheck
-from appliance.memo import per_item, per_sections
+from appliance.memo import Pairs, per_key, per_sections
 from appliance.resources import Address, File, Password, Records, Resource, Unit
-from router.document import DhcpNetwork, DhcpOptions, GuestMetadata, RouterDocument
+from router.document import (
+    DhcpNetwork,
+    DhcpOptions,
+    GuestMetadata,
+    MetadataNetwork,
+    Reservation,
+    RouterDocument,
+)
 from router.network import GuestNetwork, guest_networks
 
 _DIRECTORY = "/run/sysvm/metadata"
 _GROUP = "sysvm-metadata"
 LINK_LOCAL = "169.254.169.254/32"
 """Where EC2, OpenStack and NoCloud guests ask."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
@@ -41,46 +49,45 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
         # own link is answered, too.
         yield Address(link=network.link, address=LINK_LOCAL)
         dhcp, dns = document.dhcp.get(network.link), document.dns.get(network.link)
-        context = (network, dns.domain if dns else None, dhcp.options if dhcp else None)
-        records = {}
+        guests = with_reservations(network.link, metadata, dhcp)
+        at = addresses(guests)
         for mac, guest in metadata.guests.items():
-            address, hostname = place(guest, mac, dhcp)
-            leased = dhcp is not None and mac in dhcp.reservations
-            records[mac] = _record(guest, mac, address, hostname, leased, *context)
-            if guest.password is not None:
+            if guest.password is not None and (address := at[mac]) is not None:
                 yield Password(
                     network=network.link, address=address, value=guest.password.get_secret_value()
                 )
+        records = _records(guests, network, dns.domain if dns else None, dhcp.options if dhcp else None)
         yield Records(path=f"{_DIRECTORY}/{network.link}", records=records, mode=0o640, group=_GROUP)
     config = json.dumps({"networks": settings}, indent=2, sort_keys=True) + "\n"
     yield File(path=f"{_DIRECTORY}/config.json", content=config, mode=0o640, group=_GROUP)
     yield Unit(name="sysvm-metadata.service")
 
 
-def place(guest: GuestMetadata, mac: str, dhcp: DhcpNetwork | None) -> tuple[str, str | None]:
-    """A guest's address and host name: its own, or those of the reservation with its MAC address.
-    Raises LookupError where there is neither."""
-    reservation = dhcp.reservations.get(mac) if dhcp else None
-    address = guest.address or (reservation.address if reservation else None)
-    if address is None:
-        raise LookupError("neither an address of its own nor a reservation")
-    return address, guest.hostname or (reservation.hostname if reservation else None)
+Guest = tuple[GuestMetadata, Reservation | None]
+"""A guest and the reservation with its MAC address, which has what the guest doesn't say itself."""
+_guests: Pairs[str, GuestMetadata, Reservation] = Pairs()
 
 
-@per_item
-def _record(
-    guest: GuestMetadata,
-    mac: str,
-    address: str,
-    hostname: str | None,
-    leased: bool,
-    network: GuestNetwork,
-    domain: str | None,
-    options: DhcpOptions | None,
+def with_reservations(link: str, metadata: MetadataNetwork, dhcp: DhcpNetwork | None) -> dict[str, Guest]:
+    return _guests.of(link, metadata.guests, dhcp.reservations if dhcp else {})
+
+
+@per_key
+def addresses(mac: str, guest: Guest) -> str | None:
+    """A guest's address, its own or the reservation's; None where there is neither."""
+    own, reservation = guest
+    return own.address or (reservation.address if reservation else None)
+
+
+@per_key
+def _records(
+    mac: str, item: Guest, network: GuestNetwork, domain: str | None, options: DhcpOptions | None
 ) -> str:
+    guest, reservation = item
+    hostname = guest.hostname or (reservation.hostname if reservation else None)
     options = options or DhcpOptions()
     record = {
-        "address": address,
+        "address": guest.address or (reservation.address if reservation else None),
         "mac": mac,
         "instance_id": guest.instance_id,
         "hostname": hostname,
@@ -94,10 +101,10 @@ def _record(
         "dns": options.dns if options.dns is not None else [network.address] if domain else [],
         "search": options.search or ([domain] if domain else []),
         # None: the guest asks DHCP for its address, rather than being told.
-        "prefix_length": None if leased else network.prefix_length,
+        "prefix_length": None if reservation is not None else network.prefix_length,
         "mtu": network.mtu,
     }
-    return json.dumps(record, separators=(",", ":"))
+    return _encode(record)
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:

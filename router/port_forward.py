@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from appliance.address import port_range
-from appliance.memo import per_item, per_sections
+from appliance.memo import per_key, per_sections
 from router.document import PortForward, RouterDocument
 from router.elements import PROTOCOLS, Elements, span_text
 
@@ -22,14 +22,14 @@ def elements(document: RouterDocument) -> Elements:
         "forward_port_from": {},
         "forward_range_from": {},
     }
-    for forward in document.port_forwards.values():
-        for name, key, value in _elements(forward):
+    for made in _elements(document.port_forwards).values():
+        for name, key, value in made:
             found[name][key] = value
     return found
 
 
-@per_item
-def _elements(forward: PortForward) -> tuple[Element, ...]:
+@per_key
+def _elements(name: str, forward: PortForward) -> tuple[Element, ...]:
     return tuple(_sourced(forward))
 
 
@@ -41,7 +41,8 @@ def _sourced(forward: PortForward) -> Iterator[Element]:
     for source in sources:
         first, last = int(source.network_address), int(source.broadcast_address)
         for name, key, value in _translations(forward):
-            yield f"{name}_from", f"{span_text(first, last)} . {key}", value
+            port, rest = key.split(" . ", 1)
+            yield f"{name}_from", f"{port} . {span_text(first, last)} . {rest}", value
 
 
 def _translations(forward: PortForward) -> Iterator[Element]:
@@ -51,7 +52,7 @@ def _translations(forward: PortForward) -> Iterator[Element]:
     target = port_range(forward.target_ports or forward.ports)[0]
     if first == last or target != first:
         for port in range(first, last + 1):
-            key = f"{forward.address} . {protocol} . {port}"
+            key = f"{port} . {forward.address} . {protocol}"
             yield "forward_port", key, f"{forward.target} . {target + port - first}"
     else:
-        yield "forward_range", f"{forward.address} . {protocol} . {first}-{last}", forward.target
+        yield "forward_range", f"{first}-{last} . {forward.address} . {protocol}", forward.target

@@ -3,10 +3,9 @@
 import contextlib
 from collections.abc import Mapping
 
-from pyroute2 import IPRoute, NetlinkError
-
 from appliance.engine import checksum
 from appliance.engine.nft import Nft, NftError
+from appliance.engine.rtnetlink import IPRoute, NetlinkError
 
 _LINK = "sysvm-probe"
 

@@ -9,6 +9,8 @@ from appliance.engine.host import Host
 from appliance.resources import Address
 
 KIND = "Address"
+Key = tuple[int, str]
+"""A link's index, and an address."""
 PROTOCOL = 83
 """Of our addresses, routes and rules; numbers from 5 (addresses) and 17 (routes) on are free to use."""
 
@@ -16,12 +18,8 @@ PROTOCOL = 83
 def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     # A card keeps its addresses when it is renamed, so they are looked at by the names to come.
     names = host.expected_names
-    ours: set[tuple[str, str]] = set()
-    others: set[tuple[str, str]] = set()
-    for message in host.ip.get_addr():
-        text = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-        key = (names.get(message["index"], ""), text)
-        (ours if message.get_attr("IFA_PROTO") == PROTOCOL else others).add(key)
+    observed = host.network(KIND, lambda: _observe(host))
+    ours, others = ({(names.get(index, ""), text) for index, text in found} for found in observed)
     keys = {(address.link, address.address) for address in wanted}
     for address in wanted:
         key = (address.link, address.address)
@@ -40,6 +38,17 @@ def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Itera
             action="delete",
             run=lambda gone=gone: _change("del", gone, host),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host) -> tuple[set[Key], set[Key]]:
+    """Our addresses, and those of others."""
+    ours: set[Key] = set()
+    others: set[Key] = set()
+    for message in host.ip.get_addr():
+        text = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        key = (message["index"], text)
+        (ours if message.get_attr("IFA_PROTO") == PROTOCOL else others).add(key)
+    return ours, others
 
 
 def _change(verb: str, address: Address, host: Host) -> None:

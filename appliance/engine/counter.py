@@ -53,7 +53,7 @@ def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Itera
         if _exists(host):
             yield Change(kind=KIND, name=TABLE, action="delete", run=lambda: _drop(host))
         return
-    listing = host.nft.listing(f"table inet {TABLE}", terse=not fresh)
+    listing = _listing(host, fresh=fresh)
     if host.note(_NOTE) != _structure(listing):
         yield Change(
             kind=KIND,
@@ -81,6 +81,18 @@ def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Itera
             detail=f"counters go: {', '.join(gone)}",
             run=lambda: _remove(gone, host),
         )
+
+
+def _listing(host: Host, *, fresh: bool) -> list[dict[str, Any]]:
+    """The table, without what its maps hold unless it is to be fresh: as last seen, for as long as nobody
+    has committed anything to nft since."""
+    if fresh:
+        return host.nft.listing(f"table inet {TABLE}")
+    generation = host.nft.generation()
+    kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(KIND)
+    if kept is None or kept[0] != generation:
+        kept = host.seen[KIND] = generation, host.nft.listing(f"table inet {TABLE}", terse=True)
+    return kept[1]
 
 
 def _structure(listing: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -6,15 +6,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pyroute2 import IPRoute
-
+from appliance.engine.news import News
 from appliance.engine.nft import Nft
+from appliance.engine.rtnetlink import IPRoute
 
 GENERATED = Path("/run/sysvm")
 """Everything generated from the document. All files below it are the engine's, or go."""
 PERSISTENT = Path("/var/lib/sysvm")
+NETWORK = "network"
+"""Of what is kept as seen: links, addresses, routes and rules."""
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,8 +51,25 @@ class Host:
     def ip(self) -> IPRoute:
         return IPRoute()
 
+    @cached_property
+    def news(self) -> News:
+        return News()
+
+    def network(self, what: str, ask: Callable[[], T]) -> T:
+        """What `ask` observes of links, addresses, routes or rules; the last observation under this name for
+        as long as the kernel has no news of any of them. It is not to be changed."""
+        kept: dict[str, T] = self.seen.setdefault(NETWORK, {})
+        if self.news.came():
+            kept.clear()
+        if what not in kept:
+            kept[what] = ask()
+        return kept[what]
+
     def links(self) -> dict[int, dict[str, Any]]:
         """The kernel's links by index: name, MAC address, MTU, whether up, and our mark on them."""
+        return self.network("links", self._links)
+
+    def _links(self) -> dict[int, dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}
         for message in self.ip.get_links():
             found[message["index"]] = {

@@ -21,7 +21,7 @@ from appliance.engine import (
     unit,
 )
 from appliance.engine.change import Change
-from appliance.engine.host import Host
+from appliance.engine.host import NETWORK, Host
 
 
 class Kind(Protocol):
@@ -64,6 +64,8 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     by_kind: dict[type, list[Any]] = {}
     for resource in wanted:
         by_kind.setdefault(type(resource), []).append(resource)
+    if fresh:
+        host.seen.pop(NETWORK, None)
     host.expected_names = link.expected(by_kind.get(resources.Link, ()), host)
     changes: list[Change] = []
     for kind, module in KINDS.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 from appliance import disk
 from appliance.engine.change import Change
 from appliance.engine.host import Host
+from appliance.memo import different
 from appliance.resources import Records
 
 KIND = "Records"
@@ -33,6 +34,8 @@ class Observed:
     base: Mapping[str, None]
     added: dict[str, str]
     """Record -> file name."""
+    records: Mapping[str, str] | None = None
+    """What was wanted when all of it was found to be there, and nothing else."""
 
 
 def plan(wanted: Sequence[Records], host: Host, *, fresh: bool = False) -> Iterator[Change]:
@@ -55,21 +58,19 @@ def plan(wanted: Sequence[Records], host: Host, *, fresh: bool = False) -> Itera
 
 def _plan_one(records: Records, cache: dict[str, Observed]) -> Iterator[Change]:
     observed = _observe(Path(records.path), records, cache)
-    lines = dict.fromkeys(records.records.values())
     if observed is None:
         yield Change(
             kind=KIND,
             name=records.path,
             action="create",
-            detail=f"{len(lines)} records",
+            detail=f"{len(set(records.records.values()))} records",
             writes=(f"{records.path}/{BASE}",),
             run=lambda: _write_base(records, cache),
         )
         return
-    come = [line for line in lines if line not in observed.base and line not in observed.added]
-    kept = len(lines) - len(come)
-    gone = len(observed.base) + len(observed.added) - kept
+    come, gone = _difference(records.records, observed)
     if not come and not gone:
+        observed.records = records.records
         return
     grow = not gone and len(observed.added) + len(come) <= MOST_ADDED
     yield Change(
@@ -80,6 +81,20 @@ def _plan_one(records: Records, cache: dict[str, Observed]) -> Iterator[Change]:
         writes=() if grow else (f"{records.path}/{BASE}",),
         run=(lambda: _add(records, come, cache)) if grow else (lambda: _write_base(records, cache)),
     )
+
+
+def _difference(wanted: Mapping[str, str], observed: Observed) -> tuple[list[str], int]:
+    """The lines that come, and how many go."""
+    before = observed.records
+    if before is not None:
+        changed = different(wanted, before)
+        if len(wanted) == len(before) + len(changed):
+            # All that was wanted before is wanted still; only what is new has to be looked for.
+            lines = dict.fromkeys(wanted[key] for key in changed)
+            return [line for line in lines if line not in observed.base and line not in observed.added], 0
+    lines = dict.fromkeys(wanted.values())
+    come = [line for line in lines if line not in observed.base and line not in observed.added]
+    return come, len(observed.base) + len(observed.added) - (len(lines) - len(come))
 
 
 def _observe(path: Path, records: Records, cache: dict[str, Observed]) -> Observed | None:
@@ -124,7 +139,7 @@ def _write_base(records: Records, cache: dict[str, Observed]) -> None:
     for entry in list(os.scandir(added)):
         with contextlib.suppress(FileNotFoundError):
             Path(entry.path).unlink()
-    cache[records.path] = Observed(witness=_witness(path), base=lines, added={})
+    cache[records.path] = Observed(witness=_witness(path), base=lines, added={}, records=records.records)
 
 
 def _add(records: Records, come: Sequence[str], cache: dict[str, Observed]) -> None:
@@ -135,7 +150,9 @@ def _add(records: Records, come: Sequence[str], cache: dict[str, Observed]) -> N
         name = hashlib.sha256(line.encode()).hexdigest()[:24]
         disk.replace(directory / name, f"{line}\n".encode(), mode=records.mode, group=records.group)
         added[line] = name
-    cache[records.path] = Observed(witness=_witness(Path(records.path)), base=observed.base, added=added)
+    cache[records.path] = Observed(
+        witness=_witness(Path(records.path)), base=observed.base, added=added, records=records.records
+    )
 
 
 def _give(directory: Path, *, mode: int, group: str) -> None:

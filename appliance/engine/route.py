@@ -5,18 +5,17 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyroute2 import NetlinkError
-
 from appliance.engine.address import PROTOCOL
 from appliance.engine.change import Change
 from appliance.engine.host import Host
+from appliance.engine.rtnetlink import NetlinkError
 from appliance.resources import Route
 
 KIND = "Route"
 
 
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    ours = {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
+    ours = host.network(KIND, lambda: _observe(host))
     keys = {_wanted_key(route) for route in wanted}
     # With another gateway, but in the same place: only such a route may be replaced, for it is ours.
     places = {(destination, metric, table) for destination, _, metric, table in ours}
@@ -39,6 +38,10 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
             action="delete",
             run=lambda gone=gone: _delete(gone, host),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host) -> set[tuple[str, str, int, int]]:
+    return {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
 
 
 def _own(host: Host, family: int) -> list[Any]:

@@ -15,12 +15,7 @@ Key = tuple[int, int, str, str, int]
 
 
 def plan(wanted: Sequence[Rule], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    ours = {
-        _key(message)
-        for family in (socket.AF_INET, socket.AF_INET6)
-        for message in host.ip.get_rules(family=family)
-        if message.get_attr("FRA_PROTOCOL") == PROTOCOL
-    }
+    ours = host.network(KIND, lambda: _observe(host))
     keys = {_wanted_key(rule): rule for rule in wanted}
     for key, rule in keys.items():
         if key not in ours:
@@ -40,6 +35,15 @@ def plan(wanted: Sequence[Rule], host: Host, *, fresh: bool = False) -> Iterator
             action="delete",
             run=lambda gone=gone: _change("del", gone, host),  # type: ignore[misc]
         )
+
+
+def _observe(host: Host) -> set[Key]:
+    return {
+        _key(message)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in host.ip.get_rules(family=family)
+        if message.get_attr("FRA_PROTOCOL") == PROTOCOL
+    }
 
 
 def _key(message: Any) -> Key:

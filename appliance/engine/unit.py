@@ -1,4 +1,4 @@
-"""Observe and change systemd units, through systemctl(1): one process observes all of them.
+"""Observe and change systemd units.
 
 For each unit the engine notes which invocation of it loaded which files (by digest). A crash between
 writing a file and reloading its daemon therefore shows, and so does a daemon that restarted by itself.
@@ -8,28 +8,23 @@ import hashlib
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import disk
+from appliance.engine import systemd
 from appliance.engine.change import Change
 from appliance.engine.host import Host
+from appliance.engine.systemd import Observed
 from appliance.resources import Unit
 
 KIND = "Unit"
 OURS = "sysvm-*"
 OWN = "sysvm-agent.service"
-_JOB_SECONDS = 60
+_LOG_SECONDS = 10
 
 
 class UnitError(Exception):
     """A unit that didn't start or reload, with the end of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    active: str
-    invocation: str
 
 
 def plan(
@@ -69,21 +64,12 @@ def _plan_unit(
 
 
 def _observe() -> dict[str, Observed]:
-    """The units with our prefix that systemd has loaded."""
-    output = subprocess.run(
-        ["systemctl", "show", "--property=Id,ActiveState,InvocationID", OURS],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=_JOB_SECONDS,
-    ).stdout
-    found = {}
-    for block in output.strip().split("\n\n"):
-        properties = dict(line.partition("=")[::2] for line in block.splitlines())
-        name = properties.get("Id", "")
-        if name.endswith(".service") and name != OWN:
-            found[name] = Observed(properties["ActiveState"], properties["InvocationID"])
-    return found
+    """The units with our prefix that systemd has loaded, but for the agent's own."""
+    return {
+        name: state
+        for name, state in systemd.units(OURS).items()
+        if name.endswith(".service") and name != OWN
+    }
 
 
 def _digest(path: str, host: Host) -> str | None:
@@ -99,15 +85,14 @@ def _digest(path: str, host: Host) -> str | None:
     return cache[path][1]
 
 
-def _act(verb: str, unit: Unit, host: Host) -> None:
+def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
     # Digests are taken before the daemon reads: if a file changes in between, the note is the old
     # one and the unit is loaded once more, never once too few.
     files = {path: _digest(path, host) for path in (*unit.restart_on, *unit.reload_on)}
-    job = subprocess.run(
-        ["systemctl", verb, unit.name], capture_output=True, text=True, timeout=_JOB_SECONDS, check=False
-    )
-    if job.returncode:
-        raise UnitError(f"Failed to {verb} {unit.name}: {job.stderr.strip()}\n{_log(unit.name)}")
+    try:
+        systemd.act(verb, unit.name)
+    except (systemd.SystemdError, OSError) as error:
+        raise UnitError(f"Failed to {verb} {unit.name}: {error}\n{_log(unit.name)}") from error
     state = _observe().get(unit.name)
     if state is None or state.active != "active":
         raise UnitError(f"{unit.name} is not active after {verb}\n{_log(unit.name)}")
@@ -117,9 +102,7 @@ def _act(verb: str, unit: Unit, host: Host) -> None:
 
 
 def _stop(name: str, host: Host) -> None:
-    subprocess.run(
-        ["systemctl", "stop", name], check=True, capture_output=True, text=True, timeout=_JOB_SECONDS
-    )
+    systemd.act("stop", name)
     disk.remove(host.state / "units" / f"{name}.json")
 
 
@@ -128,6 +111,6 @@ def _log(name: str) -> str:
         ["journalctl", "--unit", name, "--lines", "8", "--no-pager", "--output", "cat"],
         capture_output=True,
         text=True,
-        timeout=_JOB_SECONDS,
+        timeout=_LOG_SECONDS,
         check=False,
     ).stdout.strip()

@@ -4,19 +4,19 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from appliance.memo import per_key
 from appliance.model import Problem, pointer
 from router.dhcp import OWN_CODES
-from router.document import DhcpOptions, DhcpRange, RouterDocument
+from router.document import DhcpOptions, DhcpRange, Reservation, RouterDocument
 from router.network import GuestNetwork, guest_networks
+from router.validation.repeated import repeated
 
 _DNSMASQ_WORD = re.compile(r"ignore|infinite|[0-9]+[smhdw]?")
 """What a dhcp-host line takes for something else than a host name: dnsmasq(8), dhcp-host."""
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
-    macs: dict[str, str] = {
-        interface.mac: f"interface {link}" for link, interface in document.interfaces.items()
-    }
+    macs = {interface.mac: f"interface {link}" for link, interface in document.interfaces.items()}
     for network in guest_networks(document):
         section = document.dhcp.get(network.link)
         if section is None:
@@ -24,42 +24,49 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         at = ("dhcp", network.link)
         yield from _ranges(network, section.ranges)
         yield from _options(section.options, network, *at, "options")
-        addresses: dict[str, str] = {}
-        names: dict[str, str] = {}
-        for mac, reservation in section.reservations.items():
-            address, name = reservation.address, reservation.hostname
-            if not network.serves(address):
-                yield Problem(
-                    pointer(*at, "reservations", mac, "address"),
-                    f"Reservation {mac}: {address} is no address for a guest of {network.link} "
-                    f"({network.cidr}, router {network.address})",
-                )
-            if address in addresses:
-                yield Problem(
-                    pointer(*at, "reservations", mac, "address"),
-                    f"Reservation {mac}: {address} is reserved for {addresses[address]}, too",
-                )
-            addresses[address] = mac
-            if name is not None:
-                if name in names:
-                    yield Problem(
-                        pointer(*at, "reservations", mac, "hostname"),
-                        f"Reservation {mac}: {names[name]} is named {name}, too",
-                    )
-                names[name] = mac
-                if _DNSMASQ_WORD.fullmatch(name):
-                    yield Problem(
-                        pointer(*at, "reservations", mac, "hostname"),
-                        f"Reservation {mac}: a DHCP server takes {name} for a time or a command, not a name",
-                    )
-            if mac in macs:
-                yield Problem(
-                    pointer(*at, "reservations", mac),
-                    f"Reservation {mac}: it is the MAC of {macs[mac]}, too",
-                )
-            macs[mac] = f"a reservation of {network.link}"
-            if reservation.options is not None:
-                yield from _options(reservation.options, network, *at, "reservations", mac, "options")
+        reservations = section.reservations
+        for found in filter(None, _reservations(reservations, network).values()):
+            yield from found
+        for mac, other, address in repeated({mac: item.address for mac, item in reservations.items()}):
+            yield Problem(
+                pointer(*at, "reservations", mac, "address"),
+                f"Reservation {mac}: {address} is reserved for {other}, too",
+            )
+        names = {mac: item.hostname for mac, item in reservations.items() if item.hostname is not None}
+        for mac, other, name in repeated(names):
+            yield Problem(
+                pointer(*at, "reservations", mac, "hostname"),
+                f"Reservation {mac}: {other} is named {name}, too",
+            )
+        for mac in sorted(macs.keys() & reservations.keys()):
+            yield Problem(
+                pointer(*at, "reservations", mac),
+                f"Reservation {mac}: it is the MAC of {macs[mac]}, too",
+            )
+        macs |= dict.fromkeys(reservations, f"a reservation of {network.link}")
+
+
+@per_key
+def _reservations(mac: str, reservation: Reservation, network: GuestNetwork) -> tuple[Problem, ...]:
+    return tuple(_reservation(mac, reservation, network))
+
+
+def _reservation(mac: str, reservation: Reservation, network: GuestNetwork) -> Iterator[Problem]:
+    at = ("dhcp", network.link, "reservations", mac)
+    if not network.serves(reservation.address):
+        yield Problem(
+            pointer(*at, "address"),
+            f"Reservation {mac}: {reservation.address} is no address for a guest of {network.link} "
+            f"({network.cidr}, router {network.address})",
+        )
+    if reservation.hostname is not None and _DNSMASQ_WORD.fullmatch(reservation.hostname):
+        yield Problem(
+            pointer(*at, "hostname"),
+            f"Reservation {mac}: a DHCP server takes {reservation.hostname} for a time or a command, "
+            "not a name",
+        )
+    if reservation.options is not None:
+        yield from _options(reservation.options, network, *at, "options")
 
 
 def _ranges(network: GuestNetwork, ranges: list[DhcpRange]) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """Requests per second of the metadata service, next to asyncio protocols that answer a constant.
 
 Both servers run on the first core, in turn, in a namespace; the clients, 50 guests with an address each,
-run on the last one.  `python3 tests/bench/metadata.py` as root.
+run on the last one.
 """
 
 import json
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.bench.benchmark import Say
 
 ROOT = Path(__file__).parents[2]
 GUESTS = 50
@@ -38,7 +40,10 @@ class Row:
     """Of the bare server's requests per core."""
 
 
-def run() -> list[Row]:
+TITLE = "Metadata service: requests per second"
+
+
+def run(say: Say) -> str:
     """Measure everything in one run, so that the ratios mean something on a busy machine."""
     with _networks() as (router, clients), tempfile.TemporaryDirectory() as directory:
         config = _records(Path(directory))
@@ -52,22 +57,28 @@ def run() -> list[Row]:
             "metadata service, ten leaves in turn": (service, "*"),
         }
         measured: dict[str, tuple[float, float, float]] = {}
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            say(f"round {number + 1} of {ROUNDS}")
             for what, (command, path) in servers.items():
                 result = _measure(router, clients, command, path)
                 measured[what] = max(result, measured.get(what, result), key=lambda each: each[1])
         base = measured["bare asyncio.Protocol, a constant"][1]
-        return [
+        rows = [
             Row(what=what, per_second=rate, per_core=per_core, latency_ms=late, ratio=per_core / base)
             for what, (rate, per_core, late) in measured.items()
         ]
+    text = (
+        f"{GUESTS} guests at once against one core, {RECORDS:,} guests known; per core means per second of "
+        f"processor time, the kernel's part included. The best of {ROUNDS} rounds of {SECONDS:g} s in turn."
+    )
+    return f"{text}\n\n{_table(rows)}"
 
 
-def table(rows: list[Row]) -> str:
+def _table(rows: list[Row]) -> str:
     lines = ["| server | requests/s | per core | p99 ms | of the bare server |", "|---|---:|---:|---:|---:|"]
     lines += [
-        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} "
-        f"| {row.latency_ms:.1f} | {row.ratio:.0%} |"
+        f"| {row.what} | {row.per_second:,.0f} | {row.per_core:,.0f} | {row.latency_ms:.1f} "
+        f"| {row.ratio:.0%} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -95,7 +106,7 @@ _BARE_BUFFERED = _BARE.replace("asyncio.Protocol", "asyncio.BufferedProtocol").r
 
 @contextmanager
 def _networks() -> Iterator[tuple[str, str]]:
-    router, clients = f"mdsb{os.getpid()}r", f"mdsb{os.getpid()}c"
+    router, clients = f"bch{os.getpid()}r", f"bch{os.getpid()}c"
     try:
         for namespace in (router, clients):
             _ip("netns", "add", namespace)
@@ -147,9 +158,9 @@ def _measure(router: str, clients: str, command: list[str], path: str) -> tuple[
     try:
         time.sleep(0.7)
         out = subprocess.run(
-            ["ip", "netns", "exec", clients, "taskset", "-c", str(cores[-1]), sys.executable, __file__,
-             "client", path, str(server.pid)],
-            check=True, capture_output=True, text=True,
+            ["ip", "netns", "exec", clients, "taskset", "-c", str(cores[-1]), sys.executable, "-m",
+             "tests.bench.metadata", "client", path, str(server.pid)],
+            cwd=ROOT, check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
     finally:
         server.terminate()
@@ -213,7 +224,4 @@ def _clients(path: str, server: int) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["client"]:
-        print(json.dumps(_clients(sys.argv[2], int(sys.argv[3]))))
-    else:
-        print(table(run()))
+    print(json.dumps(_clients(sys.argv[2], int(sys.argv[3]))))

@@ -2,7 +2,7 @@
 
 import copy
 
-from appliance.memo import per_item, per_sections, unchanged
+from appliance.memo import Pairs, per_item, per_key, per_sections, unchanged
 from appliance.model import Model
 
 calls: list[str] = []
@@ -76,3 +76,37 @@ def test_unchanged() -> None:
     assert not unchanged({"a": part}, {"a": part, "b": part})
     assert not unchanged({"a": part}, {"a": Part(name="a")})
     assert not unchanged([part], [part]), "only mappings are looked into"
+
+
+def test_of_a_mapping_only_what_is_another_item_is_computed_anew() -> None:
+    asked: list[str] = []
+
+    @per_key
+    def named(key: str, item: list[int], factor: int) -> int:
+        asked.append(key)
+        return sum(item) * factor
+
+    items = {key: [number] for number, key in enumerate("abcd")}
+    first = named(items, 2)
+    assert first == {"a": 0, "b": 2, "c": 4, "d": 6}
+    assert named(items, 2) is first
+    asked.clear()
+    more = {**items, "e": [9]}
+    assert named(more, 2) == {**first, "e": 18}
+    changed = {**more, "b": [5]}
+    del changed["a"]
+    assert named(changed, 2) == {"b": 10, "c": 4, "d": 6, "e": 18}
+    assert asked == ["e", "b"]
+    assert named(changed, 3) == {"b": 15, "c": 6, "d": 9, "e": 27}
+    swapped = {"b": changed["c"], "c": changed["b"], "d": changed["d"], "e": changed["e"]}
+    assert named(swapped, 3) == {"b": 6, "c": 15, "d": 9, "e": 27}
+    assert first == {"a": 0, "b": 2, "c": 4, "d": 6}
+
+
+def test_pairs_are_the_same_while_both_their_items_are() -> None:
+    pairs: Pairs[str, str, str] = Pairs()
+    first = pairs.of("x", {"a": "A", "b": "B"}, {"b": "2", "c": "3"})
+    assert first == {"a": ("A", None), "b": ("B", "2")}
+    assert pairs.of("x", {"a": "A", "b": "B"}, {"b": "2"})["b"] is first["b"]
+    assert pairs.of("x", {"a": "A", "b": "B"}, {}) == {"a": ("A", None), "b": ("B", None)}
+    assert pairs.of("x", {"b": "B"}, {"b": "4"}) == {"b": ("B", "4")}

@@ -32,10 +32,10 @@ def test_ports() -> None:
     assert elements(
         ingress={"web": rule(protocol="tcp", ports=80), "dns": rule(protocol="udp", ports="53-54")}
     ) == {
-        "ingress_accept_ports": ["0.0.0.0/0 . 203.0.113.5 . 17 . 53-54", "0.0.0.0/0 . 203.0.113.5 . 6 . 80"]
+        "ingress_accept_ports": ["53-54 . 17 . 0.0.0.0/0 . 203.0.113.5", "80 . 6 . 0.0.0.0/0 . 203.0.113.5"]
     }
     assert elements(ingress={"a": rule(protocol="tcp")}) == {
-        "ingress_accept_ports": ["0.0.0.0/0 . 203.0.113.5 . 6 . 0-65535"]
+        "ingress_accept_ports": ["0-65535 . 6 . 0.0.0.0/0 . 203.0.113.5"]
     }
 
 
@@ -57,11 +57,11 @@ def test_icmp_and_protocols() -> None:
 
 def test_overlaps_within_one_verdict_are_one_element() -> None:
     rules = {"a": rule(protocol="tcp", ports="10-20"), "b": rule(protocol="tcp", ports="15-30")}
-    assert elements(ingress=rules) == {"ingress_accept_ports": ["0.0.0.0/0 . 203.0.113.5 . 6 . 10-30"]}
+    assert elements(ingress=rules) == {"ingress_accept_ports": ["10-30 . 6 . 0.0.0.0/0 . 203.0.113.5"]}
     rules["b"]["verdict"] = "drop"
     assert elements(ingress=rules) == {
-        "ingress_accept_ports": ["0.0.0.0/0 . 203.0.113.5 . 6 . 10-20"],
-        "ingress_drop_ports": ["0.0.0.0/0 . 203.0.113.5 . 6 . 15-30"],
+        "ingress_accept_ports": ["10-20 . 6 . 0.0.0.0/0 . 203.0.113.5"],
+        "ingress_drop_ports": ["15-30 . 6 . 0.0.0.0/0 . 203.0.113.5"],
     }
 
 
@@ -74,13 +74,13 @@ def test_the_order_of_rules_means_nothing() -> None:
 
 def test_egress_is_from_its_network() -> None:
     assert elements(egress={"dns": outward(protocol="udp", ports=53)}) == {
-        "egress_accept_ports": ["10.1.2.0/25 . 0.0.0.0/0 . 17 . 53"]
+        "egress_accept_ports": ["53 . 17 . 0.0.0.0/0 . 10.1.2.0/25"]
     }
     chosen = outward(
         "drop", protocol="tcp", ports=25, source_cidrs=["10.1.2.8/29"], destination_cidrs=["192.0.2.0/24"]
     )
     assert elements(egress={"mail": chosen}) == {
-        "egress_drop_ports": ["10.1.2.8/29 . 192.0.2.0/24 . 6 . 25"]
+        "egress_drop_ports": ["25 . 6 . 192.0.2.0/24 . 10.1.2.8/29"]
     }
 
 
@@ -90,3 +90,37 @@ def test_every_source_meets_every_destination() -> None:
         destination_cidrs=["192.0.2.0/24", "198.51.100.0/24"],
     )  # fmt: skip
     assert len(elements(egress={"both": both})["egress_accept_ports"]) == 4
+
+
+def test_a_crowd_with_one_port_is_told_apart_by_its_addresses() -> None:
+    crowd = {
+        f"r{n}": rule(protocol="tcp", ports=443, source_cidrs=[f"198.18.{n >> 8}.{n & 255}/32"])
+        for n in range(firewall.CROWD + 1)
+    }
+    few = dict(list(crowd.items())[:-1])
+    alone = {"other": rule(protocol="tcp", ports=80)}
+    for before in ({}, few, crowd):
+        # What was there before makes no difference, nor does how it came.
+        elements(ingress=before)
+        assert {name: len(keys) for name, keys in elements(ingress=few | alone).items()} == {
+            "ingress_accept_ports": firewall.CROWD + 1
+        }
+        assert {name: len(keys) for name, keys in elements(ingress=crowd | alone).items()} == {
+            "ingress_accept_ports": 1,
+            "ingress_accept_crowd": firewall.CROWD + 1,
+        }
+    assert "198.18.0.7 . 203.0.113.5 . 6 . 443" in elements(ingress=crowd)["ingress_accept_crowd"]
+
+
+def test_rules_that_come_one_by_one_are_as_if_they_had_come_at_once() -> None:
+    spans = ("1-9", "20", "30-39", "5-35", "50", "36", "40-49", "45-50", "20")
+    rules: dict[str, Any] = {}
+    for number, ports in enumerate(spans):
+        rules = {**rules, str(number): rule(protocol="tcp", ports=ports)}
+        grown = elements(ingress=rules)
+        elements()
+        assert grown == elements(ingress=rules)
+    del rules["3"]
+    shrunk = elements(ingress=rules)
+    elements()
+    assert shrunk == elements(ingress=rules)

@@ -2,12 +2,10 @@
 
 import json
 
-import pytest
-
 from appliance.checks import HttpCheck
 from appliance.resources import Address, File, Password, Records, Unit
 from router import metadata
-from router.document import DhcpNetwork, GuestMetadata
+from router.document import DhcpNetwork, GuestMetadata, MetadataNetwork
 from router.metadata_server import record
 from tests.examples import document
 
@@ -51,12 +49,14 @@ def test_the_rest() -> None:
     assert [type(check) for check in metadata.checks(document("everything"))] == [HttpCheck]
 
 
-def test_place() -> None:
+def test_an_address_is_the_guests_own_or_its_reservations() -> None:
     dhcp = DhcpNetwork.model_validate({"reservations": {WEB: {"address": "10.1.1.10", "hostname": "web"}}})
-    guest = GuestMetadata(instance_id="i-1")
-    assert metadata.place(guest, WEB, dhcp) == ("10.1.1.10", "web")
-    own = GuestMetadata(instance_id="i-1", address="10.1.1.9", hostname="other.example")
-    assert metadata.place(own, WEB, dhcp) == ("10.1.1.9", "other.example")
-    for section in (None, DhcpNetwork()):
-        with pytest.raises(LookupError):
-            metadata.place(guest, WEB, section)
+
+    def address(guest: GuestMetadata, section: DhcpNetwork | None) -> str | None:
+        guests = metadata.with_reservations("guest9", MetadataNetwork(guests={WEB: guest}), section)
+        return metadata.addresses(guests)[WEB]
+
+    assert address(GuestMetadata(instance_id="i-1"), dhcp) == "10.1.1.10"
+    assert address(GuestMetadata(instance_id="i-1", address="10.1.1.9"), dhcp) == "10.1.1.9"
+    assert address(GuestMetadata(instance_id="i-1"), None) is None
+    assert address(GuestMetadata(instance_id="i-1"), DhcpNetwork()) is None

@@ -1,0 +1,55 @@
+"""docs/benchmarks.md: a section for each benchmark, each with the machine that it was seen on."""
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+PATH = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_HEAD = """# Benchmarks
+
+Written by `make bench`; `make bench ARGS=NAME` measures one section anew. Figures of different sections may
+come from different runs; those of one section, and so its ratios, come from one. The machines are small and
+virtual: what else runs on their hosts only ever makes a figure worse.
+"""
+
+
+def write(name: str, title: str, text: str, *, tree: Path) -> None:
+    """Replace one section, or add it."""
+    sections = _sections()
+    sections[name] = f"## {title}\n\n{text.strip()}\n\n{_machine(tree)}\n"
+    parts = [f"<!-- {name} -->\n{section}" for name, section in sorted(sections.items())]
+    PATH.write_text("\n".join([_HEAD, *parts]))
+
+
+def _sections() -> dict[str, str]:
+    text = PATH.read_text() if PATH.exists() else ""
+    pieces = re.split(r"^<!-- ([a-z]+) -->\n", text, flags=re.MULTILINE)
+    return {
+        name: section.rstrip("\n") + "\n" for name, section in zip(pieces[1::2], pieces[2::2], strict=True)
+    }
+
+
+def _machine(tree: Path) -> str:
+    cpu = next(
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(
+        _version(tree, *command)
+        for command in (("nft", "--version"), ("dnsmasq", "--version"), ("python3", "--version"))
+    )
+    return (
+        f"Seen on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {cpu}, {os.cpu_count()} cores, "
+        f"{memory:.0f} GiB, Linux {platform.release()}; in the router: {versions}."
+    )
+
+
+def _version(tree: Path, *command: str) -> str:
+    output = subprocess.run(["chroot", tree, *command], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"(?P<name>\w+)(?: version)? v?(?P<number>[0-9.]+)", output)
+    return f"{found['name']} {found['number']}" if found else output.splitlines()[0]
