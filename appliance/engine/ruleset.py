@@ -169,7 +169,7 @@ def _structure(ruleset: Ruleset) -> str:
 
 def _whole(ruleset: Ruleset) -> str:
     fill = "".join(
-        f"create element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
+        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
@@ -208,7 +208,7 @@ def _swap(ruleset: Ruleset, host: Host) -> None:
 
 def _keep(ruleset: Ruleset, structure: str, host: Host, *, before: int) -> None:
     """Take the table for as wanted, if ours was the only transaction since this generation: the kernel
-    accepted all of it, and each `create` in it failed if the element had been there already."""
+    accepted all of it, and the elements came into a new table or were created and deleted by name."""
     generation = host.nft.generation()
     if generation == before + 1:
         seen = Observed(generation=generation, structure=structure, elements=ruleset.elements)

@@ -54,7 +54,7 @@ def started(directory: Path) -> Controller:
 
 def ports(controller: Controller) -> list[str]:
     listing = controller.host.nft.listing("set inet sysvm ingress_accept_ports")
-    return [str(element["concat"][-1]) for item in listing for element in item["set"].get("elem", [])]
+    return [str(element["concat"][0]) for item in listing for element in item["set"].get("elem", [])]
 
 
 def test_generations_only_grow(controller: Controller) -> None:
