@@ -1,16 +1,12 @@
 """Reservations, ranges and options."""
 
 import ipaddress
-import re
 from collections.abc import Iterator
 
 from appliance.model import Problem, pointer
 from router.dhcp import OWN_CODES
 from router.document import DhcpOptions, DhcpRange, RouterDocument
 from router.network import GuestNetwork, guest_networks
-
-_DNSMASQ_WORD = re.compile(r"ignore|infinite|[0-9]+[smhdw]?")
-"""What a dhcp-host line takes for something else than a host name: dnsmasq(8), dhcp-host."""
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
@@ -47,11 +43,6 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
                         f"Reservation {mac}: {names[name]} is named {name}, too",
                     )
                 names[name] = mac
-                if _DNSMASQ_WORD.fullmatch(name):
-                    yield Problem(
-                        pointer(*at, "reservations", mac, "hostname"),
-                        f"Reservation {mac}: a DHCP server takes {name} for a time or a command, not a name",
-                    )
             if mac in macs:
                 yield Problem(
                     pointer(*at, "reservations", mac),
