@@ -2,20 +2,19 @@
 
 import platform
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
-_SELF = "sysvm"
+from appliance import __version__
 
 
 @cache
 def versions() -> dict[str, str]:
     """Our own version, the kernel's and Python's; in an image, the digest of what it was built from."""
-    found = {"python": platform.python_version(), "kernel": platform.release()}
-    try:
-        found[_SELF] = metadata.version(_SELF)
-    except metadata.PackageNotFoundError:
-        found[_SELF] = "unknown"
+    found = {
+        "sysvm": __version__,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
     image = Path("/usr/lib/sysvm/image")
     if image.exists():
         found["image"] = image.read_text().strip()

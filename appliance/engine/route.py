@@ -17,17 +17,13 @@ KIND = "Route"
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     ours = host.network(KIND, lambda: _observe(host))
     keys = {_wanted_key(route) for route in wanted}
-    # With another gateway, but in the same place: only such a route may be replaced, for it is ours.
-    places = {(destination, metric, table) for destination, _, metric, table in ours}
     for route in wanted:
-        key = destination, _, metric, table = _wanted_key(route)
-        if key not in ours and (route.link is None or route.link in host.expected_links):
-            verb = "replace" if (destination, metric, table) in places else "add"
+        if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):
             yield Change(
                 kind=KIND,
                 name=_name(route),
                 action="create",
-                run=lambda route=route, verb=verb: _add(verb, route, host),  # type: ignore[misc]
+                run=lambda route=route: _add(route, host),  # type: ignore[misc]
             )
     for key in sorted(ours - keys):
         destination, gateway, metric, table = key
@@ -84,12 +80,14 @@ def _arguments(route: Route) -> dict[str, Any]:
     return arguments
 
 
-def _add(verb: str, route: Route, host: Host) -> None:
+def _add(route: Route, host: Host) -> None:
     arguments = _arguments(route)
     if route.link:
         arguments["oif"] = host.link_index(route.link)
     try:
-        host.ip.route(verb, **arguments)
+        # A document's route has its place (destination and metric) to itself: what somebody else put there
+        # since is drift.
+        host.ip.route("replace", **arguments)
     except NetlinkError as error:
         raise OSError(error.code, f"Failed to add the route {_name(route)}: {error}") from error
 

@@ -1,7 +1,6 @@
 """Reservations, ranges and options."""
 
 import ipaddress
-import re
 from collections.abc import Iterator
 
 from appliance.memo import per_key
@@ -10,9 +9,6 @@ from router.dhcp import OWN_CODES
 from router.document import DhcpOptions, DhcpRange, Reservation, RouterDocument
 from router.network import GuestNetwork, guest_networks
 from router.validation.repeated import repeated
-
-_DNSMASQ_WORD = re.compile(r"ignore|infinite|[0-9]+[smhdw]?")
-"""What a dhcp-host line takes for something else than a host name: dnsmasq(8), dhcp-host."""
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
@@ -58,12 +54,6 @@ def _reservation(mac: str, reservation: Reservation, network: GuestNetwork) -> I
             pointer(*at, "address"),
             f"Reservation {mac}: {reservation.address} is no address for a guest of {network.link} "
             f"({network.cidr}, router {network.address})",
-        )
-    if reservation.hostname is not None and _DNSMASQ_WORD.fullmatch(reservation.hostname):
-        yield Problem(
-            pointer(*at, "hostname"),
-            f"Reservation {mac}: a DHCP server takes {reservation.hostname} for a time or a command, "
-            "not a name",
         )
     if reservation.options is not None:
         yield from _options(reservation.options, network, *at, "options")

@@ -158,11 +158,6 @@ CASES: dict[str, list[Case]] = {
             "/dhcp/guest0/reservations/02:00:cb:00:71:05",
             "the MAC of interface public0",
         ),
-        (
-            reservation(WEB, hostname="12h"),
-            f"/dhcp/guest0/reservations/{WEB}/hostname",
-            "takes 12h for a time",
-        ),
     ],
     "dns": [
         (guest0("dns", {"networks": ["guest0"]}), "/dns/guest0/networks/0", "no other network"),
