@@ -73,9 +73,7 @@ class Lab:
         self.runtime.start(self.machine())
 
     def stop_router(self) -> None:
-        if self._agent is not None:
-            self._agent.close()
-            self._agent = None
+        self.hang_up()
         self.runtime.kill(documents.NAME)
 
     def agent_process(self) -> int:
@@ -101,6 +99,12 @@ class Lab:
                 agent.status()
             self._agent = agent
         return self._agent
+
+    def hang_up(self) -> None:
+        """Close the connection; the agent does so itself with one that has been idle for 20 s."""
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
 
     def put(self, document: Mapping[str, Any]) -> tuple[float, Report]:
         """The seconds until the answer, and the answer. Making the JSON is the client's, and not counted."""

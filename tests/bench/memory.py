@@ -23,6 +23,7 @@ def run(say: Say) -> str:
             say(what)
             if document is not None:
                 lab.put(document)
+                lab.hang_up()
             # Until health checks, and a look for drift, have run as well.
             time.sleep(30)
             rows.append([what, *(f"{value / 1024:.0f}" for value in _memory(lab))])
