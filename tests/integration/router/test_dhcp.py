@@ -121,6 +121,18 @@ def test_renumbering_and_removing_a_reservation(bare: Lab, lab: Lab) -> None:
     assert lab["vm1"].dig("other.a.example", server="10.1.1.1") == ["10.1.1.33"]
 
 
+def test_an_address_goes_to_its_new_holder_at_once(bare: Lab, lab: Lab) -> None:
+    """Though the old one, gone without a word, has it leased for an hour."""
+    wanted = with_options()
+    lab.put(wanted)
+    assert (dhcp_clients.ask("udhcpc", lab["reserved"]) or {})["address"] == "10.1.1.33"
+    reservations = wanted["dhcp"]["guest0"]["reservations"]
+    reservations[FREE] = {**reservations.pop(RESERVED), "hostname": "successor"}
+    assert lab.put(wanted)["state"] == "converged"
+    assert (dhcp_clients.ask("udhcpc", lab["free"]) or {})["address"] == "10.1.1.33"
+    assert (dhcp_clients.ask("udhcpc", lab["reserved"]) or {}).get("address") != "10.1.1.33"
+
+
 def test_a_guest_may_be_called_whatever_a_dns_label_may_be(bare: Lab, lab: Lab) -> None:
     """Also what dnsmasq takes for a lease time or a keyword of its own."""
     for name in ("ignore", "infinite", "7", "5d", "120", "3w", "deadbeef", "net", "tag", "static", "a--b"):
