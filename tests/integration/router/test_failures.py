@@ -169,8 +169,8 @@ def test_a_full_disk_refuses_the_push_and_changes_nothing(small_disk: Lab) -> No
 
 def test_a_full_run_directory_goes_back_and_is_healed(lab: Lab) -> None:
     before = lab.get("/v1/config")
-    lab.sh("cp -a /run/sysvm /root/kept; mount -t tmpfs -o size=2m,mode=755 none /run/sysvm; "
-           "cp -a /root/kept/. /run/sysvm/; rm -r /root/kept")  # fmt: skip
+    lab.sh("cp -a /run/sysvm /var/tmp/kept; mount -t tmpfs -o size=2m,mode=755 none /run/sysvm; "
+           "cp -a /var/tmp/kept/. /run/sysvm/; rm -r /var/tmp/kept")  # fmt: skip
     try:
         fill(lab, "/run/sysvm")
         changed = document()
