@@ -31,6 +31,8 @@ class Row:
     patch_report: float
     patch_processes: int
     effects: dict[str, float]
+    singles: dict[str, float]
+    """Of a router that has all kinds: seconds of a PATCH of one item, by kind."""
 
 
 def run(say: Say) -> str:
@@ -70,7 +72,17 @@ def run(say: Say) -> str:
                 for row in rows
             ],
         ),
-        "One more of all four beside so many of each, from sending the PATCH until it has its effect:",
+        "One more of one kind beside so many of all four, PATCH ms:",
+        table(
+            ["beside", *documents.KINDS],
+            [
+                [f"{row.count:,} of each", *map(milliseconds, row.singles.values())]
+                for row in rows
+                if row.singles
+            ],
+        ),
+        "One more of all four in one PATCH beside so many of each, from sending it until it has its effect "
+        "(three clients ask for that without a pause meanwhile):",
         table(
             ["beside", *next(row.effects for row in rows if row.effects)],
             [
@@ -97,6 +109,14 @@ def _measure(lab: Lab, kind: str, count: int) -> Row:
             watches = _watches(lab, number) if kind == documents.ALL else {}
             patches.append(lab.patch(patch))
             effects.append({what: watch.wait() for what, watch in watches.items()})
+    singles: dict[str, float] = {}
+    for place, single in enumerate(documents.KINDS if kind == documents.ALL else (), start=1):
+        first = FIRST_GUEST + place * _PATCHES
+        numbers = range(first, first + _PATCHES)
+        one_by_one = [
+            lab.patch(documents.one_more(number, single, target=GUEST_ADDRESS)) for number in numbers
+        ]
+        singles[single] = median(seconds for seconds, _ in one_by_one)
     return Row(
         kind=kind,
         count=count,
@@ -107,6 +127,7 @@ def _measure(lab: Lab, kind: str, count: int) -> Row:
         patch_report=median(report.seconds or 0 for _, report in patches),
         patch_processes=patch_forks.count,
         effects={what: median(each[what] for each in effects) for what in effects[0]},
+        singles=singles,
     )
 
 
