@@ -9,7 +9,7 @@ import re
 import socket
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -85,14 +85,24 @@ def _ports(text: str) -> str:
     return text
 
 
-MacAddress = Annotated[str, AfterValidator(_mac)]
+_TEXT_PORTS = r"^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$"
+_PORTS_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": _TEXT_PORTS},
+    ],
+    "description": "A port, or a range of ports like 8000-8010",
+}
+MacAddress = Annotated[
+    str, AfterValidator(_mac), WithJsonSchema({"type": "string", "pattern": _MAC.pattern})
+]
 IpAddress = Annotated[str, AfterValidator(_ip)]
 Ipv4Address = Annotated[str, AfterValidator(_ipv4)]
 Network = Annotated[str, AfterValidator(_network)]
 """A CIDR of either family, without host bits."""
 Ipv4Network = Annotated[str, AfterValidator(_ipv4_network)]
 InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
-Ports = Annotated[str, BeforeValidator(_ports_text), AfterValidator(_ports)]
+Ports = Annotated[str, BeforeValidator(_ports_text), AfterValidator(_ports), WithJsonSchema(_PORTS_SCHEMA)]
 """`80` or `8000-8010`; a JSON number is taken too."""
 HostName = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
 """One DNS label (RFC 1123), in lower case."""

@@ -32,6 +32,16 @@ class HttpCheck:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MetadataCheck:
+    """Ask for meta-data and for a password as something on a link would. The appliance is no guest, so what
+    it gets is nobody's; an answer it is all the same."""
+
+    name: str
+    link: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LinkCheck:
     """A link whose card is there and has a carrier."""
 
@@ -39,5 +49,5 @@ class LinkCheck:
     link: str
 
 
-Check = DnsCheck | DhcpCheck | HttpCheck | LinkCheck
+Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck
 """`name` is what health and metrics call the check by."""

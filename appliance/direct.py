@@ -15,7 +15,7 @@ from rich.table import Table
 
 from appliance.boot import API_PORT
 from appliance.documents import document_argument, show_problems, values
-from appliance.management.authority import Authority
+from appliance.management.authority import AUTHORITY_FILE, Authority
 from appliance.management.client import Agent, AgentError, RefusedByAgentError
 from appliance.management.commands import state_option
 
@@ -86,6 +86,8 @@ def _agent(content: Any, *, at: str, port: int, directory: Path) -> Agent:
     if not isinstance(name, str):
         raise click.ClickException("/name: a document says the name of its appliance")
     try:
+        if not (directory / AUTHORITY_FILE).exists():
+            raise FileNotFoundError(f"{directory} is no management plane's state directory")
         context = Authority.open(directory).client_context()
     except OSError as error:
         raise click.ClickException(f"No identity to show the appliance: {error}. See --state.") from error

@@ -15,7 +15,13 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
 
 
 def key(*, packages: str) -> str:
-    """What the library layer on the package layer `packages` is called by."""
+    """What the library layer on the package layer `packages` is called by. Raises RuntimeError where there
+    is no checkout."""
+    if not LOCK.exists():
+        raise RuntimeError(
+            f"Trees are built from a checkout of the project, and there is no {LOCK}: this is an installed "
+            "package."
+        )
     return of_text(packages, LOCK.read_text(), PYTHON, *PLATFORMS)
 
 

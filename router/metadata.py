@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from appliance.checks import Check, HttpCheck
+from appliance.checks import Check, HttpCheck, MetadataCheck
 from appliance.memo import Pairs, per_key, per_sections
 from appliance.resources import Address, File, Password, Records, Resource, Unit
 from router.document import (
@@ -110,3 +110,6 @@ def _records(
 def checks(document: RouterDocument) -> Iterator[Check]:
     if document.metadata:
         yield HttpCheck(name="metadata", socket="/run/sysvm-metadata/health.sock", path="/health")
+    for network in guest_networks(document):
+        if network.link in document.metadata:
+            yield MetadataCheck(name=f"metadata {network.link}", link=network.link, address=network.address)

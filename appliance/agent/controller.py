@@ -16,8 +16,8 @@ from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
 from appliance.document import Document
+from appliance.engine import checker, transaction
 from appliance.engine import plan as planning
-from appliance.engine import transaction
 from appliance.engine.checker import CheckError
 from appliance.engine.host import Host
 from appliance.model import Problem, RefusedError, merge_patch
@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 State = Literal["empty", "converged", "unconfirmed", "drifted", "degraded"]
 CRASH_AT = "SYSVM_CRASH_AT"
-"""Environment: the number of the step before which the agent kills itself, for the test of that."""
+"""Environment: where the agent kills itself, for the test of that: before the step of this number, once the
+document is `verified`, or once it is `kept`."""
 
 
 class GenerationConflictError(Exception):
@@ -161,13 +162,15 @@ class Controller:
             return self._apply(document, secrets, keep=keep, confirm=confirm)
 
     def plan(self, value: Any) -> list[dict[str, str]]:
-        """What `put` would change; changes nothing."""
+        """What `put` would change; changes nothing. Refuses what that would refuse."""
         with self._lock:
             sealed, secrets = self.sealer.seal(value, self._role.SEALED)
             document = self._accept(sealed, known_good=None)
             self.host.secrets = secrets
             try:
-                return planning.make(roles.resources(document, self.boot), self.host).as_json()
+                plan = planning.make(roles.resources(document, self.boot), self.host)
+                checker.check(plan, self.host)
+                return plan.as_json()
             finally:
                 self.host.secrets = {}
 
@@ -216,7 +219,9 @@ class Controller:
         try:
             outcome = self._converge(document)
             if confirm is None:
+                _crash_where_told("verified")
                 keep()
+                _crash_where_told("kept")
         except CheckError:
             self.counts.refused += 1
             self.store.discard()
@@ -306,6 +311,6 @@ def give_back_memory() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def _crash_where_told(step: int) -> None:
+def _crash_where_told(step: int | str) -> None:
     if os.environ.get(CRASH_AT) == str(step):
         os.kill(os.getpid(), signal.SIGKILL)

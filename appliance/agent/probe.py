@@ -10,7 +10,7 @@ import dns.query
 import dns.rdatatype
 
 from appliance import dhcp
-from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck
+from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck, MetadataCheck
 
 _SECONDS = 2.0
 
@@ -28,6 +28,8 @@ def run(check: Check) -> None:
             _dhcp(check)
         case HttpCheck():
             _http(check)
+        case MetadataCheck():
+            _metadata(check)
         case LinkCheck():
             _link(check)
 
@@ -63,6 +65,23 @@ def _http(check: HttpCheck) -> None:
         text = response.read(2000).decode(errors="replace")
         if response.status != http.HTTPStatus.OK:
             raise ProbeError(f"GET {check.path} was answered {response.status}: {text}")
+
+
+def _metadata(check: MetadataCheck) -> None:
+    password = {"DomU_Request": "send_my_password"}
+    for port, path, headers in ((80, "/latest/meta-data/", {}), (8080, "/", password)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as guest:
+            guest.settimeout(_SECONDS)
+            # The service listens on the guests' link only, and packets to ourselves come by the one we name.
+            guest.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, check.link.encode())
+            try:
+                guest.connect((check.address, port))
+                connection = http.client.HTTPConnection(check.address, port)
+                connection.sock = guest
+                connection.request("GET", path, headers=headers)
+                connection.getresponse().read()
+            except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+                raise ProbeError(f"{check.address}:{port} doesn't answer on {check.link}: {error}") from None
 
 
 def _link(check: LinkCheck) -> None:

@@ -30,7 +30,7 @@ from appliance.devcloud.layout import (
 from appliance.runtime import namespace, remains
 from appliance.runtime.container import Containers
 from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory
-from appliance.runtime.runtime import Interface
+from appliance.runtime.runtime import Interface, MachineError
 from images.layer import locked
 from images.tree import build
 
@@ -129,8 +129,13 @@ def shell(name: str, *, cloud: str = NAME) -> int:
     Raises MachineError where there is no such thing."""
     if name in (INTERNET, MANAGEMENT) and namespace.exists(full_name(cloud, name)):
         argv = namespace.entering(full_name(cloud, name), [os.environ.get("SHELL", "/bin/sh")])
-        return subprocess.run(argv).returncode
-    return Containers(cloud).shell(name)
+        return subprocess.run(argv, env={**os.environ, **plane.environment(cloud)}).returncode
+    runtime = Containers(cloud)
+    if not runtime.status(name).running:
+        running = ", ".join([*runtime.names(), INTERNET, MANAGEMENT]) if runtime.names() else ""
+        there = f"there are: {running}" if running else f"{cloud} is not up; `sysvm devcloud up` starts it"
+        raise MachineError(f"No {name} runs; {there}")
+    return runtime.shell(name)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from appliance.devcloud import cloud as clouds
 from appliance.devcloud.layout import NAME
 from appliance.management.remote import RemoteError
+from appliance.runtime.naming import cloud_prefix
 from appliance.runtime.runtime import MachineError
 
 
@@ -23,6 +24,10 @@ def devcloud(context: click.Context, *, cloud: str) -> None:
     """A whole cloud network on this machine: an internet, guests, and what serves them. Needs root."""
     if os.geteuid() != 0:
         raise click.ClickException("namespaces and containers need root: run it with sudo")
+    try:
+        cloud_prefix(cloud)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
     context.obj = cloud
 
 
@@ -80,7 +85,7 @@ def status(cloud: str) -> None:
     for member in members:
         mark = "[green]up[/]" if member.up else "[red]down[/]"
         table.add_row(mark, member.name, member.kind, member.detail)
-    Console().print(table if members else f"{cloud} is not up")
+    Console().print(table if members else f"{cloud} is not up; `sysvm devcloud up` starts it")
     sys.exit(0 if members and all(member.up for member in members) else 1)
 
 

@@ -1,6 +1,7 @@
 """The management plane of the development cloud: `sysvm serve` in a namespace of its own, asked over a unix
 socket. Nothing else pushes to the router."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -48,7 +49,8 @@ def up(cloud: str) -> Remote:
             return remote
         except (OSError, RemoteError) as error:
             if time.monotonic() > deadline or not process.running():
-                log = "\n".join(process.log.read_text().splitlines()[-8:])
+                log = process.log.read_text() if process.log.exists() else ""
+                log = "\n".join(log.splitlines()[-8:])
                 raise MachineError(f"The management plane doesn't start: {error}\n{log}") from error
         time.sleep(0.02)
 
@@ -57,6 +59,15 @@ def client(cloud: str) -> Remote:
     """Raises OSError where none ever ran."""
     token = (directory(cloud) / state.TOKEN).read_text().strip()
     return Remote(address=f"unix:{_socket(cloud)}", token=token)
+
+
+def environment(cloud: str) -> dict[str, str]:
+    """What a shell needs for `sysvm appliance`, `plan` and `apply` to find this management plane."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "SYSVM_STATE": str(directory(cloud)),
+        "SYSVM_API": f"unix:{_socket(cloud)}",
+    }
 
 
 def push(remote: Remote, document: dict[str, Any]) -> int:

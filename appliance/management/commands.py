@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -93,17 +95,7 @@ def serve(directory: Path, database: str | None, listen: tuple[str, ...], poll: 
 @click.pass_context
 def appliance(context: click.Context, directory: Path, api: str) -> None:
     """Appliances, and what they should be."""
-    token = os.environ.get("SYSVM_TOKEN")
-    if token is None:
-        path = directory / state.TOKEN
-        try:
-            token = path.read_text().strip()
-        except OSError as error:
-            raise click.ClickException(
-                f"The token can't be read: {path}: {error.strerror}. "
-                "Start `sysvm serve` first, give its --state, or set SYSVM_TOKEN."
-            ) from None
-    context.obj = Remote(address=api, token=token)
+    context.obj = partial(_remote, directory, api)
 
 
 @appliance.command()
@@ -122,7 +114,7 @@ def appliance(context: click.Context, directory: Path, api: str) -> None:
 )
 @click.pass_obj
 def create(
-    remote: Remote, name: str, role: str, control_mac: str, control_address: str,
+    remote: Callable[[], Remote], name: str, role: str, control_mac: str, control_address: str,
     control_gateway: str | None, port: int | None, output: Path,
 ) -> None:  # fmt: skip
     """Make an appliance and write its boot data."""
@@ -138,14 +130,14 @@ def create(
 @click.argument("name")
 @click.option("-o", "--output", type=_output, required=True)
 @click.pass_obj
-def boot(remote: Remote, name: str, output: Path) -> None:
+def boot(remote: Callable[[], Remote], name: str, output: Path) -> None:
     """Write boot data anew, with a new certificate."""
     _write_boot(output, _ask(remote, "POST", f"{_path(name)}/boot")[1])
 
 
 @appliance.command("list")
 @click.pass_obj
-def list_appliances(remote: Remote) -> None:
+def list_appliances(remote: Callable[[], Remote]) -> None:
     """All appliances, and how far they have got."""
     _, answer = _ask(remote, "GET", "/v1/appliances")
     table = Table()
@@ -169,7 +161,7 @@ def list_appliances(remote: Remote) -> None:
 @click.argument("name")
 @click.option("--document", "only_document", is_flag=True, help="What it should be: JSON, secrets masked.")
 @click.pass_obj
-def show(remote: Remote, name: str, only_document: bool) -> None:
+def show(remote: Callable[[], Remote], name: str, only_document: bool) -> None:
     """One appliance."""
     if only_document:
         click.echo(json.dumps(_ask(remote, "GET", f"{_path(name)}/document")[1], indent=2))
@@ -189,7 +181,7 @@ def show(remote: Remote, name: str, only_document: bool) -> None:
 @click.argument("name")
 @click.confirmation_option(prompt="Forget this appliance and its documents? It goes on running as it is")
 @click.pass_obj
-def delete(remote: Remote, name: str) -> None:
+def delete(remote: Callable[[], Remote], name: str) -> None:
     """Forget an appliance. The machine itself is left alone."""
     _ask(remote, "DELETE", _path(name))
 
@@ -202,7 +194,7 @@ def delete(remote: Remote, name: str) -> None:
     "--timeout", type=click.FloatRange(0, 3600), default=PUSH_TIMEOUT, show_default=True, metavar="SECONDS"
 )
 @click.pass_obj
-def push(remote: Remote, name: str, document: Any, wait: bool, timeout: float) -> None:
+def push(remote: Callable[[], Remote], name: str, document: Any, wait: bool, timeout: float) -> None:
     """Want DOCUMENT (a JSON file, or - for standard input) of an appliance."""
     content = _document(document)
     status, answer = _ask(
@@ -223,7 +215,7 @@ def push(remote: Remote, name: str, document: Any, wait: bool, timeout: float) -
 @click.argument("name")
 @click.argument("document", type=click.File("rb"))
 @click.pass_obj
-def plan(remote: Remote, name: str, document: Any) -> None:
+def plan(remote: Callable[[], Remote], name: str, document: Any) -> None:
     """What pushing DOCUMENT would change; changes nothing."""
     _, answer = _ask(remote, "POST", f"{_path(name)}/plan", body=_document(document))
     changes = answer.get("changes", [])
@@ -232,9 +224,25 @@ def plan(remote: Remote, name: str, document: Any) -> None:
     click.echo(f"{len(changes)} changes." if changes else "Nothing to change.", err=True)
 
 
-def _ask(remote: Remote, method: str, path: str, *, body: Any = None, wait: float = 0.0) -> tuple[int, Any]:
+def _remote(directory: Path, api: str) -> Remote:
+    token = os.environ.get("SYSVM_TOKEN")
+    if token is None:
+        path = directory / state.TOKEN
+        try:
+            token = path.read_text().strip()
+        except OSError as error:
+            _fail(
+                f"The token can't be read: {path}: {error.strerror}. Start `sysvm serve` first, give its "
+                "--state, or set SYSVM_TOKEN; another user's state directory needs sudo."
+            )
+    return Remote(address=api, token=token)
+
+
+def _ask(
+    connect: Callable[[], Remote], method: str, path: str, *, body: Any = None, wait: float = 0.0
+) -> tuple[int, Any]:
     try:
-        return remote.ask(method, path, body=body, wait=wait)
+        return connect().ask(method, path, body=body, wait=wait)
     except RemoteError as error:
         lines = [str(error), *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
         if error.status == 0:

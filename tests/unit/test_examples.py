@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from appliance import cli
+from appliance.document_schema import document_schema
+from appliance.roles import document_model
 from tests.examples import DIRECTORY, NAMES, ROOT, document
 
 
@@ -21,3 +23,10 @@ def test_the_published_schema_is_the_models() -> None:
     result = CliRunner().invoke(cli.main, ["schema", "router"])
     assert published == result.output, "stale; `make schema` writes it anew"
     assert json.loads(published)["additionalProperties"] is False
+
+
+def test_the_schema_takes_ports_as_examples_write_them() -> None:
+    """As a number, which the model makes text of: a schema by the type alone would refuse it."""
+    schema = document_schema(document_model("router"))
+    ports = schema["$defs"]["PortForward"]["properties"]["ports"]
+    assert [choice["type"] for choice in ports["anyOf"]] == ["integer", "string"]

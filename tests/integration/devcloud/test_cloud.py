@@ -14,7 +14,9 @@ Tree = Callable[[str], Path]
 
 def test_goes_up_once_repairs_itself_and_goes_down_whole(cloud: Containers, tree: Tree) -> None:
     tree("guest")
-    clouds.up(cloud=cloud.cloud)
+    verdicts = list(clouds.up(cloud=cloud.cloud).run())
+    assert len(verdicts) >= 22
+    assert [verdict for verdict in verdicts if not verdict.ok] == []
     assert all(member.up for member in clouds.status(cloud=cloud.cloud))
     leader = cloud.status("vm1").leader
     clouds.up(cloud=cloud.cloud)

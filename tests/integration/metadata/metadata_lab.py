@@ -54,6 +54,7 @@ class Lab:
         self._namespaces: list[str] = []
         self._networks: dict[str, dict[str, str]] = {}
         self._server: subprocess.Popen[bytes] | None = None
+        self.code, self.python = ROOT, sys.executable
         self.router = self._namespace("r")
         sh("ip", "-n", self.router, "address", "add", "169.254.169.254/32", "dev", "lo")
 
@@ -111,11 +112,11 @@ class Lab:
 
     def start(self, *prefix: str) -> None:
         command = [
-            "ip", "netns", "exec", self.router, *prefix, sys.executable, "-m", "router.metadata_server",
+            "ip", "netns", "exec", self.router, *prefix, self.python, "-m", "router.metadata_server",
             "--config-directory", str(self.config), "--password-directory", str(self.passwords),
             "--runtime-directory", str(self.runtime),
         ]  # fmt: skip
-        self._server = subprocess.Popen(command, cwd=ROOT)
+        self._server = subprocess.Popen(command, cwd=self.code)
         for link in self._networks:
             self.until(lambda link=link: len(self.health().get(link, {}).get("listening", [])) == 3)
 

@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from metadata_lab import Lab, mac_of, record
+from metadata_lab import ROOT, Lab, mac_of, record
 
 pytestmark = pytest.mark.root
 GATEWAY = "http://10.1.1.1"
@@ -321,6 +322,9 @@ def test_it_runs_with_nothing_but_low_ports(lab: Lab) -> None:
     while parent != parent.parent:
         parent.chmod(parent.stat().st_mode | 0o055)
         parent = parent.parent
+    # Where another user can read it: a checkout may be in somebody's home.
+    lab.code, lab.python = lab.config.parent / "code", "/usr/bin/python3"
+    shutil.copytree(ROOT / "router", lab.code / "router", ignore=shutil.ignore_patterns("__pycache__"))
     lab.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
               "--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service",
               "--bounding-set=-all,+net_bind_service")  # fmt: skip

@@ -16,8 +16,8 @@ def crashing(shared_lab: Lab) -> Iterator[Lab]:
     shared_lab.kill_agent()
 
 
-def crash_next_at(lab: Lab, step: int) -> None:
-    """The agent that is started next kills itself before this step."""
+def crash_next_at(lab: Lab, step: int | str) -> None:
+    """The agent that is started next kills itself before this step, or at this place."""
     lab.sh(
         "d=/run/systemd/system/sysvm-agent.service.d; mkdir -p $d; "
         f"printf '[Service]\\nEnvironment=SYSVM_CRASH_AT={step}\\n' > $d/crash.conf; systemctl daemon-reload"
@@ -74,6 +74,29 @@ def test_a_crash_before_any_step_of_a_change(crashing: Lab) -> None:
     steps = push_crashing_at_each_step(lab, changed | {"generation": generation})
     assert steps > 10
     lab.works()
+    assert lab.drift() == []
+
+
+@pytest.mark.parametrize(("place", "kept"), [("verified", False), ("kept", True)])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_crash_around_keeping_a_document(crashing: Lab, method: str, place: str, kept: bool) -> None:
+    """Once it is kept it counts, though the client was never told."""
+    lab = crashing
+    lab.ready()
+    lab.put(document())
+    generation = lab.get("/v1/config")["generation"]
+    crash_next_at(lab, place)
+    lab.kill_agent()
+    lab.ready()
+    crash_next_at(lab, "nowhere")
+    change = {"routes": {"more": {"destination": "192.0.2.0/24", "gateway": "10.1.1.10"}}}
+    whole = document() | change | {"generation": generation + 1}
+    with pytest.raises((OSError, http.client.HTTPException)):
+        lab.request(method, "/v1/config", whole if method == "PUT" else change)
+    lab.ready()
+    assert lab.settled("converged")
+    assert lab.get("/v1/config")["generation"] == generation + kept
+    assert ("routes" in lab.get("/v1/config")) == kept
     assert lab.drift() == []
 
 

@@ -20,7 +20,7 @@ def test_health_names_every_check(lab: Lab) -> None:
     assert health["ok"] is True
     assert {check["name"] for check in health["checks"]} == {
         "link guest0", "link guest1", "link public0", "dns guest0", "dns guest1",
-        "dhcp guest0", "dhcp guest1", "metadata",
+        "dhcp guest0", "dhcp guest1", "metadata", "metadata guest0",
     }  # fmt: skip
 
 

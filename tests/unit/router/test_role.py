@@ -3,7 +3,7 @@
 from typing import Any
 
 from appliance import roles
-from appliance.checks import DhcpCheck, DnsCheck, HttpCheck, LinkCheck
+from appliance.checks import DhcpCheck, DnsCheck, HttpCheck, LinkCheck, MetadataCheck
 from router import role
 
 DOCUMENT: dict[str, Any] = {
@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = {
 def test_checks_ask_each_service_what_a_guest_would() -> None:
     checks = list(role.checks(roles.read("router", DOCUMENT)))  # type: ignore[arg-type]
     kinds = [type(check) for check in checks]
-    assert kinds == [LinkCheck, DnsCheck, DhcpCheck, HttpCheck]
+    assert kinds == [LinkCheck, DnsCheck, DhcpCheck, HttpCheck, MetadataCheck]
     assert len({check.name for check in checks}) == len(checks)
 
 
