@@ -2,7 +2,7 @@
 
 import json
 
-from appliance.checks import HttpCheck
+from appliance.checks import HttpCheck, MetadataCheck
 from appliance.resources import Address, File, Password, Records, Unit
 from router import metadata
 from router.document import DhcpNetwork, GuestMetadata, MetadataNetwork
@@ -46,7 +46,10 @@ def test_the_rest() -> None:
     assert [item for item in found if isinstance(item, Password)] == [
         Password(network="guest0", address="10.1.1.10", value="only an example")
     ]
-    assert [type(check) for check in metadata.checks(document("everything"))] == [HttpCheck]
+    assert [type(check) for check in metadata.checks(document("everything"))] == [
+        HttpCheck,
+        MetadataCheck,
+    ]
 
 
 def test_an_address_is_the_guests_own_or_its_reservations() -> None:
