@@ -86,7 +86,14 @@ def test_the_metadata_service_may_write_passwords_and_little_else(router: Contai
     process = router.run(
         "r1", ["systemctl", "show", "--property=MainPID", "--value", "sysvm-metadata"]
     ).stdout
-    enter = ["nsenter", "--mount", f"--target={process.strip()}", "setpriv", "--reuid=sysvm-metadata"]
+    enter = [
+        "nsenter",
+        "--mount",
+        "--root",
+        f"--target={process.strip()}",
+        "setpriv",
+        "--reuid=sysvm-metadata",
+    ]
     enter += ["--regid=sysvm-metadata", "--clear-groups", "--", "touch"]
     given = ["install", "-d", "-o", "sysvm-metadata", "/var/lib/sysvm/passwords/guest0"]
     router.run("r1", given, check=True)
