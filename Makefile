@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 # As root, or through sudo: network namespaces, containers and apt.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 
-.PHONY: help deps venv trees devcloud devcloud-down test test-unit golden schema bench lint lock clean
+.PHONY: help deps venv trees images devcloud devcloud-down test test-unit golden schema bench lint lock clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the host lacks of images/host-packages
 	@images/host-deps $(SUDO)
@@ -27,7 +27,13 @@ $(VENV)/.installed: requirements/host.txt pyproject.toml
 	@touch $@
 
 trees: deps venv ## Build the image trees (or find them in the cache)
-	$(SUDO) $(BIN)/python -m images
+	$(SUDO) $(BIN)/python -m images trees
+
+images: deps venv ## Build bootable disks and container images of all roles in dist/
+	$(SUDO) $(BIN)/python -m images images
+
+image-%: deps venv ## The same for one role
+	$(SUDO) $(BIN)/python -m images images $*
 
 devcloud: deps venv ## Start the development cloud on this machine
 	$(SUDO) $(BIN)/sysvm devcloud up

@@ -38,6 +38,11 @@ class Boot:
     def kernel_version(self) -> str:
         return self.kernel.name.removeprefix("vmlinuz-")
 
+    @property
+    def epoch(self) -> int:
+        """When Debian built the kernel, in seconds since 1970."""
+        return int(self.kernel.stat().st_mtime)
+
     def controls(self) -> dict[str, str]:
         """The control file of each package that is in an image: the kernel's, and the boot loaders'."""
         wanted = {f"linux-image-{self.kernel_version}", *SHIPPED}

@@ -13,10 +13,10 @@ INIT = HERE / "machine" / "init"
 DRIVERS = HERE / "machine" / "modules-early"
 
 
-def make(boot: Boot, *, tree: Path, scratch: Path, epoch: int) -> Path:
-    """An initrd with the busybox of `tree`, made in the empty directory `scratch`. Raises RuntimeError."""
+def make(boot: Boot, *, busybox: Path, scratch: Path, epoch: int) -> Path:
+    """An initrd of the program `busybox`, made in the directory `scratch`. Raises RuntimeError."""
     files = scratch / "files"
-    place(tree / "usr/bin/busybox", files / "bin/busybox")
+    place(busybox, files / "bin/busybox")
     place(INIT, files / "init")
     (files / "init").chmod(0o755)
     modules.install(boot, DRIVERS, files)

@@ -12,18 +12,18 @@ PLACE = Path("usr/lib/modules")
 
 
 def install(boot: Boot, patterns: Path, tree: Path) -> None:
-    """Put the kernel modules that the list file `patterns` names into `tree`, with their index.
+    """Put the kernel modules that the list file `patterns` names into the empty `tree`, with their index.
 
     Raises RuntimeError for a pattern that matches nothing: a module that was renamed must not get lost.
     """
-    if not (tree / "lib").exists():
-        (tree / "lib").symlink_to("usr/lib")
     source = boot.tree / PLACE / boot.kernel_version
     target = tree / PLACE / boot.kernel_version
     for name in sorted(chosen(source, listed(patterns.read_text()))):
         place(source / name, target / name)
     for index in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         place(source / index, target / index)
+    # depmod and busybox look in /lib.
+    (tree / "lib").symlink_to("usr/lib")
     boot.run("usr/sbin/depmod", "--basedir", tree, boot.kernel_version)
 
 

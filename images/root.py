@@ -4,12 +4,11 @@ import os
 import stat
 from pathlib import Path
 
-from images import modules
 from images.boot import Boot
+from images.drivers import Drivers
 from images.layer import directory, linked, remove
-from images.recipe import HERE
+from images.modules import PLACE as MODULES
 
-DRIVERS = HERE / "machine" / "modules"
 # Names of hardware that no hypervisor shows.
 _UNUSED = ("usr/lib/udev/hwdb.d", "usr/lib/udev/hwdb.bin")
 # What the last installation left for the next, and logs of it.
@@ -17,18 +16,24 @@ _LEFT = ("var/cache/ldconfig/aux-cache", "var/cache/debconf", "var/lib/dpkg/stat
 _LEFT_SUFFIXES = ("passwd-", "group-", "shadow-", "gshadow-")
 
 
-def stage(boot: Boot, *, tree: Path, target: Path) -> None:
-    """Make `target` the root file system of a machine that runs `tree`. Raises RuntimeError."""
-    linked(tree, target)
-    modules.install(boot, DRIVERS, target)
+def stage(boot: Boot, drivers: Drivers, *, tree: Path, target: Path) -> None:
+    """Make `target` the root file system of a machine that runs `tree`."""
+    stage_container(tree, target)
+    remove(target / MODULES)
+    linked(drivers.tree / MODULES, target / MODULES)
     for unused in _UNUSED:
         remove(target / unused)
+    record(boot, target)
+
+
+def stage_container(tree: Path, target: Path) -> None:
+    """Make `target` what is shipped of `tree`."""
+    linked(tree, target)
     for left in (*_LEFT, *(f"etc/{name}" for name in _LEFT_SUFFIXES)):
         for path in target.glob(left):
             if not path.is_symlink():
                 remove(path)
     directory(target / "var/lib/sysvm")
-    record(boot, target)
 
 
 def record(boot: Boot, target: Path) -> None:
