@@ -37,11 +37,13 @@ def trees(roles: tuple[str, ...]) -> None:
 @main.command()
 @roles_argument
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
-@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="All, if none is named.")
+@click.option(
+    "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="All, if none is named."
+)
 def images(roles: tuple[str, ...], out: Path, formats: tuple[str, ...]) -> None:
     """Build bootable disks and container images of ROLES, or of all of them, in OUT/ROLE."""
     console = Console(stderr=True)
-    table = Table("file", "size", "SHA-256")
+    table = Table("file", "size", "SHA-256", title=f"in {out}")
     for role in roles or sorted(ROLES):
         try:
             built = shown(console, role, out=out, formats=formats or FORMATS)
@@ -65,14 +67,15 @@ def shown(console: Console, role: str, *, out: Path, formats: tuple[str, ...]) -
 
 
 def add_rows(table: Table, built: Image) -> None:
-    sums = dict(reversed(line.split("  ")) for line in (built.directory / SUMS).read_text().splitlines())
+    lines = (built.directory / SUMS).read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     for path in built.files:
         status = path.stat()
         size = decimal(status.st_size)
         # A raw disk is sparse.
         if status.st_blocks * 512 < status.st_size // 2:
             size += f" ({decimal(status.st_blocks * 512)} on disk)"
-        table.add_row(str(path), size, sums.get(path.name, "")[:16])
+        table.add_row(f"{built.role}/{path.name}", size, sums.get(path.name, "")[:16])
 
 
 main()

@@ -13,6 +13,7 @@ from pathlib import Path
 from images import packages
 from images.digest import of_text
 from images.layer import Progress, layer
+from images.recipe import SUITE
 
 # The full flavour: the cloud flavour has no PPP and no L2TP.
 KERNEL = "linux-image-amd64"
@@ -114,4 +115,4 @@ def build(*, cache: Path, progress: Progress) -> Boot:
         made = Boot(tree)
         made.run("usr/sbin/depmod", "--basedir", tree, made.kernel_version)
 
-    return Boot(layer(cache, f"boot-{of_text(packages.SUITE, *options(), *wanted)}", extract))
+    return Boot(layer(cache, f"boot-{of_text(SUITE, *options(), *wanted)}", extract))

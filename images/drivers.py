@@ -1,4 +1,4 @@
-"""The driver layer: the modules of a machine, and its initrd. Both take seconds, and change with the kernel."""
+"""The driver layer: the modules of a machine, and its initrd. They take seconds, and seldom change."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,4 +42,3 @@ def build(boot: Boot, *, busybox: Path, cache: Path, progress: Progress) -> Driv
 
     key = digest.of_text(boot.tree.name, digest.of_files([busybox, *_OURS]))
     return Drivers(layer(cache, f"drivers-{key}", fill))
-

@@ -27,7 +27,15 @@ LABEL sysvm
 
 
 def write(
-    boot: Boot, disk: Path, *, offset: int, initrd: Path, options: str, scratch: Path, epoch: int, key: uuid.UUID
+    boot: Boot,
+    disk: Path,
+    *,
+    offset: int,
+    initrd: Path,
+    options: str,
+    scratch: Path,
+    epoch: int,
+    key: uuid.UUID,
 ) -> None:
     """Write the file system into `disk`, `offset` bytes from its start. `options` are the kernel's.
 

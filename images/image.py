@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -16,8 +17,9 @@ from images.recipe import SUITE, Recipe
 from images.step import Steps
 from images.tree import build_recipe
 
-FORMATS = ("raw", "qcow2", "vhd", "vmdk", "ova", "tar.gz", "oci.tar")
-DISKS = frozenset({"raw", "qcow2", "vhd", "vmdk", "ova"})
+FORMATS = ("raw", "qcow2", "vhd", "vmdk", "tar.gz", "oci.tar")
+"""With `vmdk` comes the `ova` of it."""
+DISKS = frozenset({"raw", "qcow2", "vhd", "vmdk"})
 SUMS = "SHA256SUMS"
 _OURS = tuple(sorted(Path(__file__).parent.glob("*.py")))
 PROJECT = "sysvm"
@@ -27,6 +29,7 @@ PROJECT = "sysvm"
 class Image:
     """What was built."""
 
+    role: str
     directory: Path
     files: tuple[Path, ...]
     unpacked: int
@@ -55,9 +58,7 @@ class Build:
         return self.place / f"{self.name}.{suffix}"
 
 
-def build(
-    role: str, *, out: Path, cache: Path, steps: Steps, formats: Collection[str] = FORMATS
-) -> Image:
+def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collection[str] = FORMATS) -> Image:
     """Build the image of a role into the directory `out`/ROLE, which is replaced as a whole.
 
     Raises KeyError for a role without a recipe, RuntimeError naming the step that failed.
@@ -83,7 +84,7 @@ def build(
             sums(place)
         remove(final)
         place.rename(final)
-    return Image(directory=final, files=tuple(sorted(final.iterdir())), unpacked=unpacked)
+    return Image(role=role, directory=final, files=tuple(sorted(final.iterdir())), unpacked=unpacked)
 
 
 def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
@@ -122,16 +123,21 @@ def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
             identity=identity,
             scratch=work.scratch / "disk",
         )
-    for suffix, convert in converters(work, raw, identity).items():
-        if suffix in formats:
-            with steps(f"converting to {suffix}"):
-                convert()
+    wanted = {form: convert for form, convert in converters(work, raw, identity).items() if form in formats}
+
+    def convert(form: str) -> None:
+        with steps(f"converting to {form}"):
+            wanted[form]()
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(convert, wanted):
+            pass
     describe(work, "machine", found, inputs=inputs, epoch=epoch, identity=identity)
     return occupied(staged)
 
 
 def converters(work: Build, raw: Path, identity: disk.Identity) -> Mapping[str, Callable[[], object]]:
-    """How a raw disk becomes each of the other formats, in an order in which they can be made."""
+    """How a raw disk becomes each of the other formats."""
     streamed = work.file("vmdk")
 
     def qcow2() -> None:
@@ -139,9 +145,8 @@ def converters(work: Build, raw: Path, identity: disk.Identity) -> Mapping[str, 
         convert: Sequence[str | Path] = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c"]
         boot.run([*convert, raw, work.file("qcow2")])
 
-    def ova() -> None:
-        if not streamed.exists():
-            vmdk.write(raw, streamed)
+    def vmware() -> None:
+        vmdk.write(raw, streamed)
         vmdk.write_ova(
             streamed,
             work.file("ova"),
@@ -154,8 +159,7 @@ def converters(work: Build, raw: Path, identity: disk.Identity) -> Mapping[str, 
     return {
         "qcow2": qcow2,
         "vhd": lambda: vhd.write(raw, work.file("vhd"), key=identity.uuid("vhd"), epoch=identity.epoch),
-        "vmdk": lambda: vmdk.write(raw, streamed),
-        "ova": ova,
+        "vmdk": vmware,
     }
 
 
@@ -220,7 +224,10 @@ def describe(
 
 def sums(place: Path) -> None:
     """Write the SHA-256 sums of all files of a directory, as `sha256sum --check` reads them."""
-    lines = [f"{archive.digest(path)}  {path.name}\n" for path in sorted(place.iterdir())]
+    paths = sorted(place.iterdir())
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        digests = threads.map(archive.digest, paths)
+        lines = [f"{digest}  {path.name}\n" for digest, path in zip(digests, paths, strict=True)]
     (place / SUMS).write_text("".join(lines))
 
 

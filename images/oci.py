@@ -46,6 +46,9 @@ def write(target: Path, *, layer: Path, name: str, version: str, created: str, e
         }
     )
     tag = f"{name}:{version}"
+    names = {
+        "org.opencontainers.image.ref.name": version,
+    }
     index = {
         "schemaVersion": 2,
         "mediaType": _INDEX,
@@ -80,4 +83,3 @@ def described(blob: bytes, media_type: str) -> dict[str, Any]:
 
 def encoded(value: object) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode()
-

@@ -10,11 +10,13 @@ from images.recipe import SUITE
 
 # Documents and translations are half of the files of a small tree, and nobody reads them there.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+# Who ships an image ships these with it.
+LICENSES = "/usr/share/doc/*/copyright"
 
 
 def options(*, variant: str = "minbase") -> list[str]:
-    excluded = [f"--dpkgopt=path-exclude={glob}" for glob in EXCLUDED]
-    return ["--mode=root", f"--variant={variant}", "--quiet", *excluded]
+    paths = [*(f"path-exclude={glob}" for glob in EXCLUDED), f"path-include={LICENSES}"]
+    return ["--mode=root", f"--variant={variant}", "--quiet", *(f"--dpkgopt={path}" for path in paths)]
 
 
 def key(packages: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ def write(raw: Path, target: Path, *, key: uuid.UUID, epoch: int) -> None:
     run(["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", options, raw, target])
     with target.open("r+b") as out:
         out.seek(-_FOOTER, 2)
-        footer = bytearray(out.read(_FOOTER))
+        footer = out.read(_FOOTER)
         settled = settle(footer, key=key, epoch=epoch)
         # The footer is at the end, and a copy of it at the start.
         for place, whence in ((-_FOOTER, 2), (0, 0)):

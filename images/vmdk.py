@@ -19,11 +19,12 @@ xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemS
   </References>
   <DiskSection>
     <Info>The disk</Info>
-    <Disk ovf:diskId="disk1" ovf:fileRef="disk" ovf:capacity="{capacity}" ovf:capacityAllocationUnits="byte" \
+    <Disk ovf:diskId="disk1" ovf:fileRef="disk" ovf:capacity="{capacity}" \
+ovf:capacityAllocationUnits="byte" \
 ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>
   </DiskSection>
   <NetworkSection>
-    <Info>The control network comes first; further interfaces are added as the appliance's networks are</Info>
+    <Info>The control network comes first; interfaces are added as the appliance's networks are</Info>
     <Network ovf:name="control"><Description>The management plane's network</Description></Network>
   </NetworkSection>
   <VirtualSystem ovf:id="{name}">

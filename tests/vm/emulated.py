@@ -158,5 +158,3 @@ class Emulated:
                 return agent.status()
             assert time.monotonic() < deadline, f"no answer; the console:\n{self.console[-3000:]}"
             time.sleep(0.5)
-
-
