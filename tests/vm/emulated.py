@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from appliance.boot import ControlInterface
 from appliance.management.authority import Authority, boot_json
@@ -22,6 +22,7 @@ OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 # Without cx16: with it, QEMU 7.2 makes Debian 13's kernel double-fault at random.
 ACCELERATION = ("-accel", "tcg", "-cpu", "max,-cx16")
+GUEST_AGENT = "org.qemu.guest_agent.0"
 PATIENCE = 300.0
 """Seconds until a boot is given up: an emulated one takes 20 on a machine that has nothing else to do."""
 
@@ -31,6 +32,15 @@ def free_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+def ask(stream: TextIO, command: str, **arguments: Any) -> Any:
+    """A command of QEMU's protocols, and its answer; events are passed over."""
+    stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    stream.flush()
+    while "return" not in (answer := json.loads(stream.readline())):
+        assert "error" not in answer, answer
+    return answer["return"]
 
 
 @dataclass
@@ -49,6 +59,8 @@ class Emulated:
         self.authority = Authority.open(self.directory / "authority")
         control = ControlInterface(mac=MAC, address=f"{ADDRESS}/24")
         self.boot = boot_json(self.authority.boot(self.name, "router", control))
+        self.boot_file = self.directory / "sysvm.boot"
+        self.boot_file.write_text(self.boot)
         self.overlay = self.directory / f"{self.name}.qcow2"
         backing = ("-F", "raw" if self.disk.suffix == ".raw" else self.disk.suffix[1:], "-b", self.disk)
         create: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", *backing, self.overlay]
@@ -57,7 +69,12 @@ class Emulated:
     # --- power --------------------------------------------------------------------------------------
 
     def start(
-        self, *arguments: str | Path, smbios: bool = True, uefi: bool = False, bus: str = "virtio"
+        self,
+        *arguments: str | Path,
+        smbios: bool = True,
+        uefi: bool = False,
+        bus: str = "virtio",
+        card: str = "virtio-net-pci",
     ) -> None:
         """Switch on, with boot data as an SMBIOS OEM string unless told otherwise."""
         self.boots += 1
@@ -66,9 +83,11 @@ class Emulated:
         argv += ["-serial", f"file:{self.console_file}"]
         argv += ["-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"]
         argv += ["-drive", f"file={self.overlay},if=none,id=disk", *self._disk_device(bus)]
+        argv += ["-device", "virtio-serial", "-device", f"virtserialport,chardev=ga,name={GUEST_AGENT}"]
+        argv += ["-chardev", f"socket,id=ga,path={self.directory / 'ga'},server=on,wait=off"]
         forward = f"hostfwd=tcp:127.0.0.1:{self.port}-{ADDRESS}:8443"
         argv += ["-netdev", f"user,id=control,restrict=on,{forward}"]
-        argv += ["-device", f"virtio-net-pci,netdev=control,mac={MAC},romfile="]
+        argv += ["-device", f"{card},netdev=control,mac={MAC},romfile="]
         if smbios:
             string = self.directory / "oem-string"
             encoded = base64.b64encode(self.boot.encode()).decode()
@@ -113,12 +132,30 @@ class Emulated:
             connection.connect(str(self.directory / "qmp"))
             stream = connection.makefile("rw")
             stream.readline()
-            for execute, with_arguments in (("qmp_capabilities", {}), (command, arguments)):
-                stream.write(json.dumps({"execute": execute, "arguments": with_arguments}) + "\n")
-                stream.flush()
-                while "return" not in (answer := json.loads(stream.readline())):
-                    assert "error" not in answer, answer
-        return answer["return"]
+            ask(stream, "qmp_capabilities")
+            return ask(stream, command, **arguments)
+
+    def run(self, *argv: str, patience: float = PATIENCE) -> str:
+        """What a program in the machine prints, run by QEMU's guest agent; it must succeed."""
+        deadline = time.monotonic() + patience
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(patience)
+            connection.connect(str(self.directory / "ga"))
+            stream = connection.makefile("rw")
+            # Answers to questions of earlier connections may still come.
+            mark = time.monotonic_ns() & 0x7FFFFFFF
+            stream.write(json.dumps({"execute": "guest-sync", "arguments": {"id": mark}}) + "\n")
+            stream.flush()
+            while json.loads(stream.readline()).get("return") != mark:
+                pass
+            words = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
+            process = ask(stream, "guest-exec", **words)["pid"]
+            while not (ended := ask(stream, "guest-exec-status", pid=process))["exited"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        printed = {key: base64.b64decode(ended.get(key, "")).decode() for key in ("out-data", "err-data")}
+        assert ended.get("exitcode") == 0, (argv, printed)
+        return printed["out-data"]
 
     # --- what it says -------------------------------------------------------------------------------
 

@@ -1,0 +1,112 @@
+"""The image boots under each firmware, from what each hypervisor shows, with boot data by each way."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.vm.conftest import Start
+from tests.vm.emulated import Emulated
+
+DOCUMENT = {"role": "router", "name": "r1", "generation": 7}
+
+
+def config_disk(machine: Emulated) -> Path:
+    """A disk labelled SYSVM-BOOT with the machine's boot data."""
+    disk = machine.directory / "boot.img"
+    with disk.open("wb") as out:
+        out.truncate(2 * 1024 * 1024)
+    subprocess.run(["mkfs.fat", "-n", "SYSVM-BOOT", disk], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["mcopy", "-i", disk, machine.boot_file, "::/sysvm.boot"], check=True)
+    return disk
+
+
+def test_a_router_under_bios_keeps_its_document_over_a_power_cut(machine: Start) -> None:
+    router = machine(size="3G")
+    router.start()
+    status = router.wait_until_it_answers()
+    assert (status.state, status.generation) == ("empty", 0)
+    assert all(status.answer["capabilities"].values()), status.answer["capabilities"]
+    assert status.answer["storage"] == "disk"
+    with router.agent() as agent:
+        assert agent.put(json.dumps(DOCUMENT)).state == "converged"
+    router.cut_power()
+    # Another controller and another card, too: drivers are found by what is there.
+    router.start(bus="vmware", card="vmxnet3")
+    status = router.wait_until_it_answers()
+    assert (status.state, status.generation) == ("converged", 7)
+    available = router.run("df", "--output=size", "--block-size=1M", "/var/lib/sysvm").split()[1]
+    assert int(available) > 2000
+    router.power_button()
+
+
+def test_a_router_under_uefi_is_closed_and_read_only(machine: Start) -> None:
+    router = machine(form="raw")
+    router.start(
+        *("-fw_cfg", f"name=opt/io.systemd.credentials/sysvm.boot,file={router.boot_file}"),
+        smbios=False,
+        uefi=True,
+        bus="nvme,serial=1",
+    )
+    router.wait_until_it_answers()
+    assert Path("/sys/firmware/efi").name in router.run("ls", "/sys/firmware")
+    assert router.run("systemctl", "--failed", "--no-legend", "--plain") == ""
+    assert router.run("findmnt", "--noheadings", "--output", "OPTIONS", "/").startswith("ro")
+    passwords = router.run("cut", "-d:", "-f2", "/etc/shadow").split()
+    assert set(passwords) <= {"*", "!", "!*"}
+    listening = {line.split()[4] for line in router.run("ss", "-Hlntu").splitlines()}
+    assert listening == {"10.0.2.15:8443"}
+    assert "RuntimeWatchdogUSec=30s" in router.run("systemctl", "show", "--property=RuntimeWatchdogUSec")
+    # The journal is on the state partition, and starts with the boot.
+    assert "Linux version" in router.run("journalctl", "--directory=/var/log/journal", "--boot", "--dmesg")
+
+
+def test_a_router_without_boot_data_says_so_and_takes_a_disk_that_is_plugged_in(machine: Start) -> None:
+    router = machine()
+    router.start("-device", "qemu-xhci,id=usb", smbios=False)
+    router.wait_for("No boot data: waiting for a disk labelled SYSVM-BOOT")
+    disk = config_disk(router)
+    router.monitor("blockdev-add", driver="raw", **{"node-name": "boot"}, file=file(disk))
+    router.monitor("device_add", driver="usb-storage", drive="boot", bus="usb.0")
+    router.wait_until_it_answers()
+
+
+def file(path: Path) -> dict[str, str]:
+    return {"driver": "file", "filename": str(path)}
+
+
+def test_boot_data_that_cannot_be_read_is_named_and_never_shown(machine: Start) -> None:
+    router = machine()
+    damaged = json.loads(router.boot)
+    damaged["control"]["address"] = "nowhere"
+    router.boot = json.dumps(damaged)
+    router.start()
+    router.wait_for("/control/address")
+    assert "PRIVATE KEY" not in router.console
+
+
+@pytest.mark.parametrize("damage", ["superblock", "all"])
+def test_a_damaged_state_partition(machine: Start, damage: str) -> None:
+    router = machine(form="raw")
+    start, size = state_partition(router.disk)
+    length = 64 * 1024 if damage == "superblock" else size
+    zero = f"write -z {start} {length}"
+    subprocess.run(["qemu-io", "-c", zero, router.overlay], check=True, stdout=subprocess.DEVNULL)
+    router.start()
+    status = router.wait_until_it_answers()
+    if damage == "superblock":
+        assert status.answer["storage"] == "disk: repaired"
+        return
+    assert status.answer["storage"] == "memory: damaged beyond repair"
+    assert "RUNNING WITH AN EMPTY STATE IN MEMORY" in router.console
+    with router.agent() as agent:
+        assert agent.put(json.dumps(DOCUMENT)).state == "converged"
+
+
+def state_partition(disk: Path) -> tuple[int, int]:
+    """Where it starts and how long it is, in bytes."""
+    table = subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True, text=True).stdout
+    partitions = json.loads(table)["partitiontable"]["partitions"]
+    (state,) = (partition for partition in partitions if partition["name"] == "sysvm-state")
+    return state["start"] * 512, state["size"] * 512
