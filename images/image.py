@@ -3,7 +3,6 @@
 import datetime
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,14 +66,13 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
     out.mkdir(parents=True, exist_ok=True)
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     place, final = out / f".{role}.partial", out / role
-    with (
-        locked(out / f".{role}.lock"),
-        # Beside the trees: what is staged there are hard links of them.
-        tempfile.TemporaryDirectory(dir=cache, prefix=f".image-{role}-") as scratch,
-    ):
-        remove(place)
-        place.mkdir()
-        work = Build(role=role, cache=cache, place=place, scratch=Path(scratch), steps=steps)
+    # Beside the trees: what is staged there are hard links of them.
+    scratch = cache / f".image-{role}.scratch"
+    with locked(cache / f".image-{role}.lock"):
+        for left in (place, scratch):
+            remove(left)
+            left.mkdir()
+        work = Build(role=role, cache=cache, place=place, scratch=scratch, steps=steps)
         unpacked = 0
         if DISKS.intersection(formats):
             unpacked = machine(work, recipes[1], formats)
@@ -84,6 +82,7 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
             sums(place)
         remove(final)
         place.rename(final)
+        remove(scratch)
     return Image(role=role, directory=final, files=tuple(sorted(final.iterdir())), unpacked=unpacked)
 
 

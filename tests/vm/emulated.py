@@ -52,19 +52,25 @@ class Emulated:
     size: str | None = None
     """Of the disk, if not the image's."""
     port: int = field(default_factory=free_port)
+    ssh_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     boots: int = 0
 
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "authority")
         control = ControlInterface(mac=MAC, address=f"{ADDRESS}/24")
-        self.boot = boot_json(self.authority.boot(self.name, "router", control))
-        self.boot_file = self.directory / "sysvm.boot"
-        self.boot_file.write_text(self.boot)
+        self.boot: dict[str, Any] = json.loads(boot_json(self.authority.boot(self.name, "router", control)))
         self.overlay = self.directory / f"{self.name}.qcow2"
         backing = ("-F", "raw" if self.disk.suffix == ".raw" else self.disk.suffix[1:], "-b", self.disk)
         create: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", *backing, self.overlay]
         subprocess.run([*create, *([self.size] if self.size else [])], check=True)
+
+    @property
+    def boot_file(self) -> Path:
+        """The boot data as it is now."""
+        path = self.directory / "sysvm.boot"
+        path.write_text(json.dumps(self.boot))
+        return path
 
     # --- power --------------------------------------------------------------------------------------
 
@@ -86,11 +92,12 @@ class Emulated:
         argv += ["-device", "virtio-serial", "-device", f"virtserialport,chardev=ga,name={GUEST_AGENT}"]
         argv += ["-chardev", f"socket,id=ga,path={self.directory / 'ga'},server=on,wait=off"]
         forward = f"hostfwd=tcp:127.0.0.1:{self.port}-{ADDRESS}:8443"
+        forward += f",hostfwd=tcp:127.0.0.1:{self.ssh_port}-{ADDRESS}:22"
         argv += ["-netdev", f"user,id=control,restrict=on,{forward}"]
         argv += ["-device", f"{card},netdev=control,mac={MAC},romfile="]
         if smbios:
             string = self.directory / "oem-string"
-            encoded = base64.b64encode(self.boot.encode()).decode()
+            encoded = base64.b64encode(self.boot_file.read_bytes()).decode()
             string.write_text(f"io.systemd.credential.binary:sysvm.boot={encoded}")
             argv += ["-smbios", f"type=11,path={string}"]
         if uefi:

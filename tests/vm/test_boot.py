@@ -72,15 +72,28 @@ def test_a_router_without_boot_data_says_so_and_takes_a_disk_that_is_plugged_in(
     router.wait_until_it_answers()
 
 
+def test_whoever_has_the_key_logs_in_through_the_control_interface(machine: Start) -> None:
+    router = machine()
+    key = router.directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    router.boot["ssh_keys"] = [key.with_suffix(".pub").read_text().strip()]
+    router.start()
+    router.wait_until_it_answers()
+    ssh: list[str | Path] = ["ssh", "-p", str(router.ssh_port), "-i", key, "-o", "BatchMode=yes"]
+    ssh += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={router.directory / 'known'}"]
+    said = subprocess.run([*ssh, "root@127.0.0.1", "id", "-un"], capture_output=True, text=True)
+    assert said.stdout == "root\n", said.stderr
+    listening = {line.split()[4] for line in router.run("ss", "-Hlntu").splitlines()}
+    assert listening == {"10.0.2.15:8443", "0.0.0.0%control0:22", "[::]%control0:22"}
+
+
 def file(path: Path) -> dict[str, str]:
     return {"driver": "file", "filename": str(path)}
 
 
 def test_boot_data_that_cannot_be_read_is_named_and_never_shown(machine: Start) -> None:
     router = machine()
-    damaged = json.loads(router.boot)
-    damaged["control"]["address"] = "nowhere"
-    router.boot = json.dumps(damaged)
+    router.boot["control"]["address"] = "nowhere"
     router.start()
     router.wait_for("/control/address")
     assert "PRIVATE KEY" not in router.console

@@ -92,7 +92,8 @@ def test_the_bill_of_materials_is_what_is_installed(image: Image, machine: Start
     router.wait_until_it_answers()
     packages = router.run("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
     # Who imports it is asked, not its files.
-    ask = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions(path=['/usr/lib/sysvm'])]"
+    ask = "for d in m.distributions(path=['/usr/lib/sysvm']): print(d.name, d.version)"
+    ask = f"import importlib.metadata as m\n{ask}"
     libraries = router.run("/usr/bin/python3", "-c", ask).lower().replace("_", "-")
     installed = {tuple(line.split()) for line in (packages + libraries).splitlines()}
     assert listed == installed
