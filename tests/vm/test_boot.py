@@ -1,5 +1,7 @@
 """The image boots under each firmware, from what each hypervisor shows, with boot data by each way."""
 
+import base64
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -85,6 +87,24 @@ def test_whoever_has_the_key_logs_in_through_the_control_interface(machine: Star
     assert said.stdout == "root\n", said.stderr
     listening = {line.split()[4] for line in router.run("ss", "-Hlntu").splitlines()}
     assert listening == {"10.0.2.15:8443", "0.0.0.0%control0:22", "[::]%control0:22"}
+
+
+def test_boot_data_on_the_kernel_command_line(machine: Start) -> None:
+    """As Xen starts paravirtual machines: the kernel from outside of the disk."""
+    router = machine(form="raw")
+    esp = f"{router.disk}@@{1024 * 1024}"
+    for name in ("vmlinuz", "initrd", "loader/entries/sysvm.conf"):
+        subprocess.run(["mcopy", "-i", esp, f"::/{name}", router.directory], check=True)
+    entry = (router.directory / "sysvm.conf").read_text()
+    options = next(line for line in entry.splitlines() if line.startswith("options ")).removeprefix(
+        "options "
+    )
+    word = base64.b64encode(gzip.compress(router.boot_file.read_bytes(), mtime=0)).decode()
+    line = f"{options} sysvm.boot={word}"
+    assert len(line) < 2048
+    outside = ("-kernel", router.directory / "vmlinuz", "-initrd", router.directory / "initrd")
+    router.start(*outside, "-append", line, smbios=False, bus="scsi")
+    router.wait_until_it_answers()
 
 
 def file(path: Path) -> dict[str, str]:
