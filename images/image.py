@@ -19,6 +19,7 @@ from images.tree import build_recipe
 FORMATS = ("raw", "qcow2", "vhd", "vmdk", "tar.gz", "oci.tar")
 """With `vmdk` comes the `ova` of it."""
 DISKS = frozenset({"raw", "qcow2", "vhd", "vmdk"})
+CONTAINERS = frozenset({"tar.gz", "oci.tar"})
 SUMS = "SHA256SUMS"
 _OURS = tuple(sorted(Path(__file__).parent.glob("*.py")))
 PROJECT = "sysvm"
@@ -73,11 +74,11 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
             remove(left)
             left.mkdir()
         work = Build(role=role, cache=cache, place=place, scratch=scratch, steps=steps)
-        unpacked = 0
-        if DISKS.intersection(formats):
-            unpacked = machine(work, recipes[1], formats)
-        if {"tar.gz", "oci.tar"}.intersection(formats):
-            container(work, recipes[0], formats)
+        with ThreadPoolExecutor() as threads:
+            disks = threads.submit(machine, work, recipes[1], formats)
+            trees = threads.submit(container, work, recipes[0], formats)
+            unpacked = disks.result()
+            trees.result()
         with steps("writing sums"):
             sums(place)
         remove(final)
@@ -89,6 +90,8 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
 def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
     """Write the disks that are wanted; how many bytes their files are."""
     steps = work.steps
+    if not DISKS.intersection(formats):
+        return 0
     with steps("building the machine's tree"):
         tree = build_recipe(recipe, cache=work.cache, progress=steps.started)
     with steps("kernel, boot loaders, drivers"):
@@ -165,6 +168,8 @@ def converters(work: Build, raw: Path, identity: disk.Identity) -> Mapping[str, 
 def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
     """Write the container forms that are wanted."""
     steps = work.steps
+    if not CONTAINERS.intersection(formats):
+        return
     with steps("building the container's tree"):
         tree = build_recipe(recipe, cache=work.cache, progress=steps.started)
         staged = work.scratch / "container"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 Done = Callable[[str, float], None]
@@ -15,7 +15,6 @@ class Steps:
     """Written when a step fails, with the whole of what its tool said."""
     started: Callable[[str], None] = lambda step: None
     done: Done = lambda step, seconds: None
-    taken: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -29,5 +28,4 @@ class Steps:
             self.log.write_text(f"{step}\n\n{error}\n")
             last = str(error).strip().splitlines()[-1:]
             raise RuntimeError(f"{step}: {''.join(last)}\nAll it said is in {self.log}") from error
-        self.taken[step] = time.monotonic() - begun
-        self.done(step, self.taken[step])
+        self.done(step, time.monotonic() - begun)

@@ -41,6 +41,8 @@ def test_a_router_under_bios_keeps_its_document_over_a_power_cut(machine: Start)
     available = router.run("df", "--output=size", "--block-size=1M", "/var/lib/sysvm").split()[1]
     assert int(available) > 2000
     router.power_button()
+    # Whatever couldn't be stopped or unmounted would be named.
+    assert "FAILED" not in router.console
 
 
 def test_a_router_under_uefi_is_closed_and_read_only(machine: Start) -> None:
