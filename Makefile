@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # As root, or through sudo: network namespaces, containers and apt.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
+# Images need no root: a user namespace with the user's subordinate IDs (subuid(5)) does.
+UNSHARE := unshare --map-root-user --map-auto --mount --pid --fork --mount-proc
+BUILD := $(if $(filter 0,$(shell id -u)),,SYSVM_CACHE=$${SYSVM_CACHE:-$$HOME/.cache/sysvm} $(UNSHARE))
 
 .PHONY: help deps venv trees images devcloud devcloud-down test test-unit golden schema bench lint lock clean
 
@@ -30,10 +33,10 @@ trees: deps venv ## Build the image trees (or find them in the cache)
 	$(SUDO) $(BIN)/python -m images trees
 
 images: deps venv ## Build bootable disks and container images of all roles in dist/
-	$(SUDO) $(BIN)/python -m images images
+	$(BUILD) $(BIN)/python -m images images
 
 image-%: deps venv ## The same for one role
-	$(SUDO) $(BIN)/python -m images images $*
+	$(BUILD) $(BIN)/python -m images images $*
 
 devcloud: deps venv ## Start the development cloud on this machine
 	$(SUDO) $(BIN)/sysvm devcloud up

@@ -11,8 +11,14 @@ from images.modules import PLACE as MODULES
 
 # Names of hardware that no hypervisor shows.
 _UNUSED = ("usr/lib/udev/hwdb.d", "usr/lib/udev/hwdb.bin")
-# What the last installation left for the next, and logs of it.
-_LEFT = ("var/cache/ldconfig/aux-cache", "var/cache/debconf", "var/lib/dpkg/status-old", "var/log/*")
+# What an installation leaves for the next, and logs of it; and /dev, of which there is more if root built.
+_LEFT = (
+    "dev/*",
+    "var/cache/ldconfig/aux-cache",
+    "var/cache/debconf",
+    "var/lib/dpkg/status-old",
+    "var/log/*",
+)
 _LEFT_SUFFIXES = ("passwd-", "group-", "shadow-", "gshadow-")
 
 
@@ -31,8 +37,7 @@ def stage_container(tree: Path, target: Path) -> None:
     linked(tree, target)
     for left in (*_LEFT, *(f"etc/{name}" for name in _LEFT_SUFFIXES)):
         for path in target.glob(left):
-            if not path.is_symlink():
-                remove(path)
+            remove(path)
     directory(target / "var/lib/sysvm")
 
 
