@@ -46,9 +46,7 @@ def write(target: Path, *, layer: Path, name: str, version: str, created: str, e
         }
     )
     tag = f"{name}:{version}"
-    names = {
-        "org.opencontainers.image.ref.name": version,
-    }
+    names = {"org.opencontainers.image.ref.name": version}
     index = {
         "schemaVersion": 2,
         "mediaType": _INDEX,
