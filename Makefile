@@ -7,11 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # As root, or through sudo: network namespaces, containers and apt.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
+# Images need no root: a user namespace with the user's subordinate IDs (subuid(5)) does.
+UNSHARE := unshare --map-root-user --map-auto --mount --pid --fork --mount-proc
+BUILD := $(if $(filter 0,$(shell id -u)),,SYSVM_CACHE=$${SYSVM_CACHE:-$$HOME/.cache/sysvm} $(UNSHARE))
 
-.PHONY: help deps test-deps venv trees devcloud devcloud-down test test-unit golden schema bench lint lock clean
+.PHONY: help deps disk-deps test-deps venv trees images devcloud devcloud-down test test-unit test-vm golden schema bench \
+	lint lock clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the host lacks of images/host-packages
 	@images/host-deps $(SUDO)
@@ -27,7 +31,16 @@ $(VENV)/.installed: requirements/host.txt pyproject.toml
 	@touch $@
 
 trees: deps venv ## Build the image trees (or find them in the cache)
-	$(SUDO) $(BIN)/python -m images
+	$(SUDO) $(BIN)/python -m images trees
+
+disk-deps:
+	@MORE=images/disk-packages images/host-deps $(SUDO)
+
+images: disk-deps venv ## Build bootable disks and container images of all roles in dist/
+	$(BUILD) $(BIN)/python -m images images
+
+image-%: disk-deps venv ## The same for one role
+	$(BUILD) $(BIN)/python -m images images $*
 
 devcloud: deps venv ## Start the development cloud on this machine
 	$(SUDO) $(BIN)/sysvm devcloud up
@@ -38,8 +51,11 @@ devcloud-down: venv ## Remove the development cloud, also after a crash
 test-deps: ## Install what the tests' clients need besides: images/test-packages
 	@MORE=images/test-packages images/host-deps $(SUDO)
 
-test: test-deps venv ## Run all tests (root: real containers and namespaces)
-	$(SUDO) $(BIN)/python -m pytest $(ARGS)
+test: test-deps venv ## Run all tests but those of whole machines (root: real containers and namespaces)
+	$(SUDO) $(BIN)/python -m pytest --ignore=tests/vm $(ARGS)
+
+test-vm: disk-deps test-deps venv ## Run the tests of images as emulated machines
+	$(SUDO) $(BIN)/python -m pytest tests/vm $(ARGS)
 
 test-unit: venv ## Run the tests that need neither root nor a network
 	$(BIN)/python -m pytest tests/unit $(ARGS)

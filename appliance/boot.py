@@ -11,11 +11,15 @@ from typing import Annotated
 from pydantic import Field
 
 from appliance.address import InterfaceAddress, IpAddress, MacAddress
-from appliance.model import Model, Secret
+from appliance.model import Model, Problem, RefusedError, Secret, strict_json, validated
 
 CREDENTIAL = "sysvm.boot"
 CONTROL_LINK = "control0"
 API_PORT = 8443
+
+
+SshKey = Annotated[str, Field(pattern=r"^(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( [ -~]*)?$")]
+"""A line of authorized_keys (sshd(8)) without options."""
 
 
 class ControlInterface(Model):
@@ -39,9 +43,17 @@ class Boot(Model):
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     control: ControlInterface
     tls: Tls
+    ssh_keys: list[SshKey] = []
+    """Who may log in as root through the control interface; without any, nothing listens for that."""
 
 
 def read() -> Boot:
-    """The boot data of this machine. Raises FileNotFoundError where no credential was passed."""
+    """The boot data of this machine. Raises FileNotFoundError where no credential was passed, and
+    RefusedError, which shows none of it, where that isn't boot data."""
     directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/@system"))
-    return Boot.model_validate_json((directory / CREDENTIAL).read_bytes())
+    content = (directory / CREDENTIAL).read_bytes()
+    try:
+        value = strict_json(content)
+    except (ValueError, RecursionError):
+        raise RefusedError([Problem("", "This is not JSON")]) from None
+    return validated(Boot, value)

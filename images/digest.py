@@ -18,6 +18,11 @@ def of_text(*texts: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def of_files(paths: Iterable[Path]) -> str:
+    """A digest of the files' contents, in order."""
+    return of_text(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
+
+
 def of_trees(trees: Iterable[Path]) -> str:
     """A digest of the trees' paths, contents, link targets and execute bits (all that git keeps)."""
     digest = hashlib.sha256()

@@ -76,14 +76,23 @@ def lay(source: Path, target: Path, *, ignored: Callable[[Path], bool] = lambda 
     for path in files(source):
         if ignored(path):
             continue
-        place = target / path.relative_to(source)
-        for parent in reversed(place.relative_to(target).parents):
-            if not (target / parent).is_dir():
-                (target / parent).mkdir()
-                (target / parent).chmod(0o755)
-        place.unlink(missing_ok=True)
-        if path.is_symlink():
-            place.symlink_to(path.readlink())
-        else:
-            shutil.copyfile(path, place)
-            place.chmod(0o755 if executable(path) else 0o644)
+        place(path, target / path.relative_to(source))
+
+
+def place(path: Path, copy: Path) -> None:
+    """Put a copy of a file in place of whatever is there, in directories made where they are missing."""
+    for parent in reversed(copy.parents):
+        directory(parent)
+    copy.unlink(missing_ok=True)
+    if path.is_symlink():
+        copy.symlink_to(path.readlink())
+    else:
+        shutil.copyfile(path, copy)
+        copy.chmod(0o755 if executable(path) else 0o644)
+
+
+def directory(path: Path) -> None:
+    """Make a directory that may be there, under any umask."""
+    if not path.is_dir():
+        path.mkdir()
+        path.chmod(0o755)

@@ -10,11 +10,13 @@ from images.recipe import SUITE
 
 # Documents and translations are half of the files of a small tree, and nobody reads them there.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+# Who ships an image ships these with it.
+LICENSES = "/usr/share/doc/*/copyright"
 
 
-def options() -> list[str]:
-    excluded = [f"--dpkgopt=path-exclude={glob}" for glob in EXCLUDED]
-    return ["--mode=root", "--variant=minbase", "--quiet", *excluded]
+def options(*, variant: str = "minbase") -> list[str]:
+    paths = [*(f"path-exclude={glob}" for glob in EXCLUDED), f"path-include={LICENSES}"]
+    return ["--mode=root", f"--variant={variant}", "--quiet", *(f"--dpkgopt={path}" for path in paths)]
 
 
 def key(packages: Sequence[str]) -> str:
@@ -23,30 +25,34 @@ def key(packages: Sequence[str]) -> str:
 
 
 def fill(packages: Sequence[str]) -> Fill:
-    def bootstrap(tree: Path) -> None:
-        tree.parent.mkdir(parents=True, exist_ok=True)
-        # In mount and PID namespaces that end with us, so that a build which is killed leaves neither
-        # processes nor mounts in the tree that the next build must remove.
-        # fmt: off
-        contained = [
-            "setpriv", "--pdeathsig", "KILL",
-            "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
-        ]
-        # fmt: on
-        included = f"--include={','.join(packages)}"
-        made = subprocess.run(
-            [*contained, "mmdebstrap", *options(), included, SUITE, tree],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            close_fds=False,
-        )
-        if made.returncode != 0:
-            raise RuntimeError(f"mmdebstrap failed with status {made.returncode}:\n{made.stderr[-4000:]}")
+    def install(tree: Path) -> None:
+        bootstrap(tree, packages, options=options())
         # Empty: each machine gets its own at boot (machine-id(5)), and it is no "first boot".
         (tree / "etc/machine-id").write_text("")
         # The build machine's name and resolvers, which mmdebstrap copied in.
         for copied in ("etc/hostname", "etc/resolv.conf"):
             (tree / copied).unlink(missing_ok=True)
 
-    return bootstrap
+    return install
+
+
+def bootstrap(tree: Path, packages: Sequence[str], *, options: Sequence[str]) -> None:
+    """Make a tree of Debian packages. Raises RuntimeError with mmdebstrap's own words."""
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    # In mount and PID namespaces that end with us, so that a build which is killed leaves neither
+    # processes nor mounts in the tree that the next build must remove.
+    # fmt: off
+    contained = [
+        "setpriv", "--pdeathsig", "KILL",
+        "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+    ]
+    # fmt: on
+    made = subprocess.run(
+        [*contained, "mmdebstrap", *options, f"--include={','.join(packages)}", SUITE, tree],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        close_fds=False,
+    )
+    if made.returncode != 0:
+        raise RuntimeError(f"mmdebstrap failed with status {made.returncode}:\n{made.stderr[-4000:]}")

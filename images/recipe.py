@@ -4,7 +4,7 @@ A part is a directory here: `packages` (one Debian package a line, `#` comments)
 mirrors `/`. A role is a list of parts, later ones over earlier ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -13,10 +13,22 @@ SUITE = "trixie"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    role: str
+    name: str
     parts: tuple[Path, ...]
     appliance: bool
     """Whether our packages and their libraries go in. A guest has none: it is somebody else's machine."""
+
+    @classmethod
+    def of(cls, role: str) -> "Recipe":
+        """What containers of a role are made of. Raises KeyError for a role without a recipe."""
+        return ROLES[role]
+
+    @classmethod
+    def of_machine(cls, role: str) -> "Recipe":
+        """What virtual machines of a role are made of: they have hardware of their own to drive."""
+        recipe = ROLES[role]
+        own = HERE / ("machine" if recipe.appliance else "guest-machine")
+        return replace(recipe, name=f"machine-{role}", parts=(*recipe.parts, own))
 
     def packages(self) -> tuple[str, ...]:
         """The Debian packages of all parts, sorted, each once."""
@@ -31,8 +43,8 @@ class Recipe:
 
 
 ROLES = {
-    "router": Recipe(role="router", parts=(HERE / "base", HERE / "router"), appliance=True),
-    "guest": Recipe(role="guest", parts=(HERE / "guest",), appliance=False),
+    "router": Recipe(name="router", parts=(HERE / "base", HERE / "router"), appliance=True),
+    "guest": Recipe(name="guest", parts=(HERE / "guest",), appliance=False),
 }
 
 

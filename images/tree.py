@@ -15,7 +15,7 @@ from pathlib import Path
 from images import libraries, packages
 from images.digest import of_text, of_trees
 from images.layer import Fill, Progress, lay, layer, linked, remove
-from images.recipe import ROLES, Recipe
+from images.recipe import Recipe
 
 SOURCE = Path(__file__).parents[1]
 CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
@@ -39,32 +39,35 @@ def build(role: str, *, cache: Path | None = None, progress: Progress = lambda s
     `progress` is told each step that takes time; none means that the tree was there already.
     Raises KeyError for a role without a recipe, RuntimeError with the tool's own words when one fails.
     """
-    recipe = ROLES[role]
-    cache = cache or default_cache()
+    return build_recipe(Recipe.of(role), cache=cache or default_cache(), progress=progress)
+
+
+def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
+    """The same for any recipe."""
     bottom_key = packages.key(recipe.packages())
     below_key = libraries.key(packages=bottom_key) if recipe.appliance else bottom_key
-    final = cache / f"{role}-{top_key(recipe, below=below_key)}"
+    final = cache / f"{recipe.name}-{top_key(recipe, below=below_key)}"
     if final.is_dir():
         return final
 
     def announced(step: str, fill: Fill) -> Fill:
         def with_word(tree: Path) -> None:
-            progress(f"{role}: {step}")
+            progress(f"{recipe.name}: {step}")
             fill(tree)
 
         return with_word
 
     bottom = announced("installing Debian packages", packages.fill(recipe.packages()))
-    below = layer(cache, f"packages-{role}-{bottom_key}", bottom)
+    below = layer(cache, f"packages-{recipe.name}-{bottom_key}", bottom)
     if recipe.appliance:
         middle = announced("installing Python libraries", libraries.fill(packages=below))
-        below = layer(cache, f"libraries-{role}-{below_key}", middle)
+        below = layer(cache, f"libraries-{recipe.name}-{below_key}", middle)
     layer(
         cache,
         final.name,
         announced("laying our files on top", fill_top(recipe, below=below, name=final.name)),
     )
-    for kind in (role, f"packages-{role}", f"libraries-{role}"):
+    for kind in (recipe.name, f"packages-{recipe.name}", f"libraries-{recipe.name}"):
         prune(cache, kind)
     return final
 

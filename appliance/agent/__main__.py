@@ -21,19 +21,27 @@ from appliance.agent.store import Store
 from appliance.agent.usage import Usage
 from appliance.checks import Check
 from appliance.engine.host import Host
+from appliance.model import RefusedError
 
 log = logging.getLogger("sysvm")
 _DRIFT_SECONDS = 20.0
 _USAGE_SECONDS = 60.0
 _BIND_SECONDS = 1.0
+_UNUSABLE_SECONDS = 30.0
+"""Boot data that can't be used stays so until somebody acts: saying it again and again helps nobody."""
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         boot = boot_data.read()
+        roles.role(boot.role)
     except FileNotFoundError:
         log.error("No boot data: waiting for the credential %s", boot_data.CREDENTIAL)
+        sys.exit(1)
+    except (RefusedError, roles.UnknownRoleError) as error:
+        log.error("The boot data can't be used: %s", error)
+        time.sleep(_UNUSABLE_SECONDS)
         sys.exit(1)
     host = Host()
     host.state.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from appliance.agent import metrics, openapi, problem
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
+from appliance.agent.storage import storage
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
 from appliance.engine.checker import CheckError
@@ -68,6 +69,7 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
                 "state": controller.state,
                 "detail": controller.detail,
                 "capabilities": dict(capabilities),
+                "storage": storage(),
                 "versions": versions(),
                 "started_at": controller.started_at,
             }

@@ -66,7 +66,7 @@ def describe(model: type[Document]) -> dict[str, Any]:
                     "responses": {"200": {"description": "Kept"}, "409": _problem("None waits")},
                 }
             },
-            "/v1/status": {"get": _operation("Generation, state, capabilities, versions")},
+            "/v1/status": {"get": _operation("Generation, state, capabilities, storage, versions")},
             "/v1/health": {"get": _operation("Every check with its last result; ?fresh runs them now")},
             "/v1/usage": {"get": _operation("Traffic totals, which only grow")},
             "/metrics": {

@@ -1,0 +1,49 @@
+"""Kernel modules: those of a list, and what they depend on."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from images.boot import Boot
+from images.layer import place
+from images.recipe import listed
+
+PLACE = Path("usr/lib/modules")
+
+
+def install(boot: Boot, patterns: Path, tree: Path) -> None:
+    """Put the kernel modules that the list file `patterns` names into the empty `tree`, with their index.
+
+    Raises RuntimeError for a pattern that matches nothing: a module that was renamed must not get lost.
+    """
+    source = boot.tree / PLACE / boot.kernel_version
+    target = tree / PLACE / boot.kernel_version
+    for name in sorted(chosen(source, listed(patterns.read_text()))):
+        place(source / name, target / name)
+    for index in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        place(source / index, target / index)
+    # depmod and busybox look in /lib.
+    (tree / "lib").symlink_to("usr/lib")
+    boot.run("usr/sbin/depmod", "--basedir", tree, boot.kernel_version)
+
+
+def chosen(source: Path, patterns: list[str]) -> set[str]:
+    """The modules' paths below `source`."""
+    depends = dict(dependencies(source / "modules.dep"))
+    builtin = (source / "modules.builtin").read_text().split()
+    found: set[str] = set()
+    for pattern in patterns:
+        whole = f"kernel/{pattern}.ko"
+        matches = {name for name in depends if fnmatch(name, whole + ".xz")}
+        if not matches and not any(fnmatch(name, whole) for name in builtin):
+            raise RuntimeError(f"No kernel module is called {pattern}")
+        for name in matches:
+            found |= {name, *depends[name]}
+    return found
+
+
+def dependencies(index: Path) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a modules.dep(5), which lists dependencies of dependencies too."""
+    for line in index.read_text().splitlines():
+        name, _, needs = line.partition(":")
+        yield name, needs.split()
