@@ -85,4 +85,4 @@ lock: venv ## Lock the newest versions of all requirements
 		--constraint requirements/host.txt requirements/appliance.in --output-file requirements/appliance.txt
 
 clean: ## Remove the environment and what tools left; not the image cache
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	$(SUDO) rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
