@@ -11,11 +11,14 @@ from images.modules import PLACE as MODULES
 
 # Names of hardware that no hypervisor shows.
 _UNUSED = ("usr/lib/udev/hwdb.d", "usr/lib/udev/hwdb.bin")
-# What an installation leaves for the next, and logs of it; and /dev, of which there is more if root built.
+# What an installation leaves for the next, and logs of it. And what depends on where it was made: /dev has
+# more in it if root built, apt's directories are root's where its own user can't reach the cache.
 _LEFT = (
     "dev/*",
-    "var/cache/ldconfig/aux-cache",
+    "var/cache/apt/*",
     "var/cache/debconf",
+    "var/cache/ldconfig/aux-cache",
+    "var/lib/apt/lists/*",
     "var/lib/dpkg/status-old",
     "var/log/*",
 )
