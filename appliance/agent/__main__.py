@@ -27,8 +27,8 @@ log = logging.getLogger("sysvm")
 _DRIFT_SECONDS = 20.0
 _USAGE_SECONDS = 60.0
 _BIND_SECONDS = 1.0
-_UNUSABLE_SECONDS = 30.0
-"""Boot data that can't be used stays so until somebody acts: saying it again and again helps nobody."""
+_UNUSABLE_SECONDS = 0.5
+"""Between two looks at boot data that can't be used; longer would hold up the machine's boot."""
 
 
 def main() -> None:
