@@ -74,8 +74,10 @@ def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
 
 def top_key(recipe: Recipe, *, below: str) -> str:
     """What a role's ready tree is called by."""
-    trees = [*recipe.rootfs(), *(code_trees() if recipe.appliance else [])]
-    return of_text(below, of_trees(trees), Path(__file__).read_text())
+    code = code_trees() if recipe.appliance else []
+    return of_text(
+        below, of_trees(recipe.rootfs()), of_trees(code, ignored=outside), Path(__file__).read_text()
+    )
 
 
 def code_trees() -> list[Path]:

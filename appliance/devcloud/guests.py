@@ -20,7 +20,7 @@ def machine(
     """A guest as a machine on a guest network, whose cloud-init asks this data source."""
     return Machine(
         name=guest.name,
-        tree=tree,
+        image=tree,
         interfaces=(Interface(segment=segment, mac=guest.mac),),
         files={DATA_SOURCE: f"datasource_list: [ {source} ]\n".encode()},
     )

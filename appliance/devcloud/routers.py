@@ -5,7 +5,6 @@ from pathlib import Path
 
 from appliance.devcloud.layout import CONTROL_SEGMENT, GUEST_SEGMENT, PUBLIC_SEGMENT, ROUTER
 from appliance.management.remote import Remote, RemoteError
-from appliance.runtime.naming import state_directory
 from appliance.runtime.runtime import Interface, Machine, Runtime
 
 _NOT_FOUND = 404
@@ -26,14 +25,14 @@ def up(runtime: Runtime, remote: Remote, *, cloud: str, tree: Path) -> bool:
 def machine(cloud: str, *, tree: Path, boot: bytes) -> Machine:
     return Machine(
         name=ROUTER.name,
-        tree=tree,
+        image=tree,
         interfaces=(
             Interface(segment=GUEST_SEGMENT, mac=ROUTER.guest_mac),
             Interface(segment=PUBLIC_SEGMENT, mac=ROUTER.public_mac),
             Interface(segment=CONTROL_SEGMENT, mac=ROUTER.control_mac),
         ),
         boot=boot,
-        state=state_directory(cloud, ROUTER.name),
+        keeps=True,
     )
 
 
