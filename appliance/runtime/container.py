@@ -153,6 +153,9 @@ class Containers:
     def has_snapshot(self, name: str) -> bool:
         return self._snapshot(name).exists()
 
+    def slowness(self, name: str) -> float:
+        return 1.0
+
     def status(self, name: str) -> Status:
         leader = _leader(full_name(self.cloud, name))
         console = self._place(name) / "console"

@@ -113,6 +113,9 @@ class Runtime(Protocol):
     def has_snapshot(self, name: str) -> bool:
         """Whether there is something to revert to."""
 
+    def slowness(self, name: str) -> float:
+        """How many times longer things may take in a machine: 1.0, but where it is emulated."""
+
     def status(self, name: str) -> Status:
         """How a machine is, also one that never was."""
 

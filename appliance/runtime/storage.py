@@ -46,18 +46,16 @@ class Storage:
             return sorted(name for name in pool.listVolumes() if name.startswith(prefix))
 
     def exists(self, name: str) -> bool:
-        return name in self.names(name)
+        """Whether there is a volume, written to its end."""
+        return f"{name}.whole" in self.names(name)
 
     def image(self, source: Path) -> str:
         """The name of the volume with the disk image `source` (qcow2), written if it isn't there."""
         name = f"image-{_digest(source)[:20]}.qcow2"
-        # libvirt can't rename a volume: what says that an image was written to its end is another one.
-        whole = f"{name}.whole"
-        if whole not in (names := self.names(name)):
-            if name in names:
-                self.remove(name)
+        if not self.exists(name):
+            self.remove(name)
             self._upload(name, source)
-            self._create(_volume(whole, capacity=0, form="raw"))
+            self._whole(name)
         return name
 
     def overlay(self, name: str, *, image: str, size: int) -> None:
@@ -71,7 +69,7 @@ class Storage:
 
     def blank(self, name: str, *, size: int) -> None:
         """Have a volume of `size` MiB; one that is there already stays as it is."""
-        if not self.exists(name):
+        if name not in self.names(name):
             self._create(_volume(name, capacity=size * _MIB))
 
     def write(self, name: str, content: bytes) -> None:
@@ -92,18 +90,20 @@ class Storage:
                 raise MachineError(f"There is no volume {name}")
             description = tostring(_volume(to, capacity=source.info()[1]), encoding="unicode")
             self._pool().createXMLFrom(description, source)
+        self._whole(to)
 
     def remove(self, name: str) -> None:
         """None there is fine."""
-        volume = self._volume(name)
-        if volume is not None:
-            with said(f"The volume {name} can't be removed"):
-                volume.delete()
+        for each in (f"{name}.whole", name):
+            volume = self._volume(each)
+            if volume is not None:
+                with said(f"The volume {each} can't be removed"):
+                    volume.delete()
 
     def clear(self, prefix: str) -> None:
         """Remove all volumes whose names begin so."""
         for name in self.names(prefix):
-            self.remove(name)
+            self.remove(name.removesuffix(".whole"))
 
     # --- with libvirt -------------------------------------------------------------------------------
 
@@ -141,6 +141,10 @@ class Storage:
             return None
         with said(f"The volume {name}"):
             return pool.storageVolLookupByName(name)
+
+    def _whole(self, name: str) -> None:
+        # libvirt can't rename a volume: what says that one was written to its end is another.
+        self._create(_volume(f"{name}.whole", capacity=0, form="raw"))
 
     def _create(self, volume: Element) -> Any:
         with said(f"The volume {volume.findtext('name')} can't be made"):

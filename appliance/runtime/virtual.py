@@ -94,7 +94,7 @@ class VirtualMachines:
 
     def wait(self, name: str, *, seconds: float) -> None:
         """Return when a machine has finished booting; an emulated one gets longer. Raises MachineError."""
-        allowed = seconds * self._slowness(name)
+        allowed = seconds * self.slowness(name)
         deadline = time.monotonic() + allowed
         found = self._domain(name)
         while not guest_agent.answers(found):
@@ -118,7 +118,7 @@ class VirtualMachines:
             return f"; see its console on {self.hypervisor.uri}"
         return "\n" + "\n".join(printed.splitlines()[-20:])
 
-    def _slowness(self, name: str) -> float:
+    def slowness(self, name: str) -> float:
         with said(name):
             kind = parsed(self._domain(name).XMLDesc()).get("type")
         return acceleration.EMULATED_FACTOR if kind == "qemu" else 1.0
@@ -131,7 +131,7 @@ class VirtualMachines:
         found = self._domain(name)
         with suppress(libvirt.libvirtError):
             found.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
-        deadline = time.monotonic() + timeout * self._slowness(name)
+        deadline = time.monotonic() + timeout * self.slowness(name)
         while self.status(name).running and time.monotonic() < deadline:
             time.sleep(0.1)
         self.kill(name)
@@ -173,7 +173,7 @@ class VirtualMachines:
             return
         with said(f"{name} doesn't let go of {mac}"):
             found.detachDeviceFlags(description, _LIVE_AND_KEPT)
-        deadline = time.monotonic() + 10.0 * self._slowness(name)
+        deadline = time.monotonic() + 10.0 * self.slowness(name)
         # The machine is asked to let go, and answers when it can.
         while self._interface(found, mac) is not None:
             if time.monotonic() > deadline:
