@@ -10,8 +10,8 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from images import archive, boot, disk, drivers, inventory, libraries, oci, root, sbom, vhd, vmdk
-from images.digest import of_files, of_text
-from images.layer import locked, remove
+from images.digest import of_files, of_text, of_trees
+from images.layer import lay, locked, remove
 from images.recipe import SUITE, Recipe
 from images.step import Steps
 from images.tree import build_recipe
@@ -174,10 +174,12 @@ def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
         tree = build_recipe(recipe, cache=work.cache, progress=steps.started)
         staged = work.scratch / "container"
         root.stage_container(tree, staged)
+        lay(oci.CONTAINER, staged)
         epoch = root.newest(staged)
         root.clamp(staged, epoch=epoch)
         found = inventory.components(staged)
-    inputs = {"suite": SUITE, "tree": tree.name, "builder": of_files(_OURS)}
+    ours = of_text(of_files(_OURS), of_trees([oci.CONTAINER]))
+    inputs = {"suite": SUITE, "tree": tree.name, "builder": ours}
     identity = disk.Identity(digest=of_text(*inputs.values(), *map(repr, found)), epoch=epoch)
     layer = work.file("tar.gz") if "tar.gz" in formats else work.scratch / "layer.tar.gz"
     with steps("archiving the container's tree"):
@@ -187,6 +189,7 @@ def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
             oci.write(
                 work.file("oci.tar"),
                 layer=layer,
+                appliance=recipe.appliance,
                 name=work.name,
                 version=work.version,
                 created=written(epoch),

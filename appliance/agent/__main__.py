@@ -12,7 +12,7 @@ from flask import Flask
 
 from appliance import boot as boot_data
 from appliance import roles
-from appliance.agent import api, capability, server
+from appliance.agent import api, capability, local, server
 from appliance.agent.controller import Controller
 from appliance.agent.health import Health
 from appliance.agent.notify import notify
@@ -61,6 +61,7 @@ def main() -> None:
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
+    local.serve(lambda: local.condition(controller, health))
     app = api.create(controller, health, usage, capability.probe())
     _serve(app, boot)
     usage.save()
