@@ -10,7 +10,8 @@ from typing import Any
 from appliance.agent.controller import Controller
 from appliance.agent.health import Health
 
-SOCKET = Path("/run/sysvm/health.sock")
+SOCKET = Path("/run/sysvm-agent/health.sock")
+"""Not in /run/sysvm: there all is a document's, and what else lies about is taken away."""
 _WORKING = ("empty", "converged", "unconfirmed")
 
 

@@ -23,7 +23,7 @@ PACKAGES = ("docker-cli", "docker-compose", "docker.io")
 _SECONDS = 30.0
 # The tree as root, as it is; written are only /run, /tmp and the directory of this engine, which has the
 # same name inside and outside, as bind mounts of containers want it. /sys is of its own network. It has a
-# control group beside the containers': where there are groups below, the kernel wants no process (cgroups(7)).
+# control group beside the containers': where there are groups below, no process may be (cgroups(7)).
 _CONTAINED = """
 tree=$1 place=$2
 shift 2

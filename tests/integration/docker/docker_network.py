@@ -19,9 +19,13 @@ CONTROL = "192.168.255.2"
 CONTROL_MAC = "02:00:c0:a8:ff:02"
 PUBLIC = "203.0.113.5"
 SITE = "203.0.113.80"
-_ASK = (
-    "import socket, sys; print(socket.create_connection((sys.argv[1], sys.argv[2]), 2).recv(100).decode())"
-)
+OUTSIDE = "198.51.100.99"
+"""Beyond the engine's host."""
+_ASK = """
+import socket, sys
+to, port, source = sys.argv[1:]
+print(socket.create_connection((to, int(port)), 2, (source, 0)).recv(100).decode())
+"""
 
 
 def until(true: Callable[[], Any], *, seconds: float = 30.0) -> Any:
@@ -80,7 +84,12 @@ class Network:
 
     def ask(self, service: str, address: str, port: int = 80) -> str:
         """From a container: what `who_asks.py` there answers."""
-        return self.run(service, "python3", "-c", _ASK, address, str(port))
+        return self.run(service, "python3", "-c", _ASK, address, str(port), "")
+
+    def ask_from_outside(self, address: str, port: int) -> str:
+        """The same, asked by somebody beyond the public network."""
+        self._host("ip", "address", "replace", f"{OUTSIDE}/32", "dev", "lo")
+        return self._host(sys.executable, "-c", _ASK, address, str(port), OUTSIDE).strip()
 
     def inspect(self, service: str, what: str) -> str:
         """A Go template's words about a service's container."""

@@ -1,7 +1,7 @@
 """The container image under a real engine, started by the compose file that users copy."""
 
 import pytest
-from docker_network import PUBLIC, SITE, Network, until
+from docker_network import OUTSIDE, PUBLIC, SITE, Network, until
 
 HEALTH = "/usr/lib/sysvm-container/health"
 
@@ -29,6 +29,7 @@ def test_only_boot_data_and_document_give_addresses(network: Network) -> None:
     ]
     assert sorted(word for word in addresses.split() if "/" in word) == [
         "10.1.1.1/24",
+        "169.254.169.254/32",
         "192.168.255.2/24",
         "203.0.113.5/24",
         "203.0.113.6/24",
@@ -57,7 +58,7 @@ def test_names_of_guests_and_of_the_world(network: Network) -> None:
 def test_translation_both_ways(network: Network) -> None:
     assert network.ask("web", SITE) == PUBLIC
     network.engine.docker("exec", "--detach", network.container("web"), "python3", "/who_asks.py")
-    assert until(lambda: network.ask("site", PUBLIC, 8080)) == SITE
+    assert until(lambda: network.ask_from_outside(PUBLIC, 8080)) == OUTSIDE
 
 
 def test_a_guest_has_no_way_but_the_router(network: Network) -> None:
