@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 from flask import Flask
 
@@ -57,11 +58,19 @@ def main() -> None:
     def checks() -> list[Check]:
         return list(roles.role(boot.role).checks(controller.running))
 
+    def condition() -> dict[str, Any]:
+        return local.condition(
+            generation=controller.running.generation,
+            state=controller.state,
+            detail=controller.detail,
+            results=health.results(),
+        )
+
     health = Health(checks)
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
-    local.serve(lambda: local.condition(controller, health))
+    local.serve(condition)
     app = api.create(controller, health, usage, capability.probe())
     _serve(app, boot)
     usage.save()

@@ -2,25 +2,24 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import Any
 
-from appliance.agent.controller import Controller
-from appliance.agent.health import Health
+from appliance.agent.health import Result
 
 SOCKET = Path("/run/sysvm-agent/health.sock")
 """Not in /run/sysvm: there all is a document's, and what else lies about is taken away."""
 _WORKING = ("empty", "converged", "unconfirmed")
 
 
-def condition(controller: Controller, health: Health) -> dict[str, Any]:
+def condition(*, generation: int, state: str, detail: str, results: Iterable[Result]) -> dict[str, Any]:
     """Whether all is well, and a sentence for each thing that isn't."""
-    wrong = [f"{result.name}: {result.detail}" for result in health.results() if not result.ok]
-    if controller.state not in _WORKING:
-        wrong.insert(0, f"The state is {controller.state}. {controller.detail}".strip())
-    return {"ok": not wrong, "generation": controller.running.generation, "wrong": wrong}
+    wrong = [f"{result.name}: {result.detail}" for result in results if not result.ok]
+    if state not in _WORKING:
+        wrong.insert(0, f"The state is {state}. {detail}".strip())
+    return {"ok": not wrong, "generation": generation, "wrong": wrong}
 
 
 def serve(answer: Callable[[], Mapping[str, Any]], *, path: Path = SOCKET) -> None:

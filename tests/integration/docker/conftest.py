@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from docker_engine import Engine, EngineError
-from docker_network import Network, issue
+from docker_network import Network, host, issue
 from pytest_docker.plugin import DockerComposeExecutor, Services
 
 from appliance.runtime.runtime import MachineError
@@ -22,7 +22,13 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
+def host_before() -> str:
+    """What no engine may change of the host, as it was before ours."""
+    return host()
+
+
+@pytest.fixture(scope="session")
+def engine(host_before: str) -> Iterator[Engine]:
     started = Engine(f"dk{os.getpid() % 10**8}")
     try:
         started.start()

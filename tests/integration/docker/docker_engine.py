@@ -6,10 +6,12 @@ the unified hierarchy alone and ends with the tests, containers and all. It is t
 whose own can't give each card its MAC address.
 """
 
+import fcntl
 import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.runtime import cgroup, namespace
@@ -21,6 +23,8 @@ from images.tree import default_cache
 
 PACKAGES = ("docker-cli", "docker-compose", "docker.io")
 _SECONDS = 30.0
+# Not /tmp: that may be memory.
+_PLACES = Path("/var/tmp")
 # The tree as root, as it is; written are only /run, /tmp and the directory of this engine, which has the
 # same name inside and outside, as bind mounts of containers want it. /sys is of its own network. It has a
 # control group beside the containers': where there are groups below, no process may be (cgroups(7)).
@@ -54,14 +58,31 @@ def tree() -> Path:
     return layer(default_cache(), f"docker-{packages.key(PACKAGES)}", packages.fill(PACKAGES))
 
 
+def sweep() -> None:
+    """Remove what is left of engines whose tests were killed: the processes went with them."""
+    for place in _PLACES.glob("sysvm-*-docker-*"):
+        with suppress(OSError), (place / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(place)
+
+
+def _remove(place: Path) -> None:
+    full = place.name.rpartition("-")[0]
+    cgroup.kill(full)
+    namespace.delete(full)
+    shutil.rmtree(place)
+
+
 class Engine:
     """Started by `start`; what it made is gone after `stop`."""
 
     def __init__(self, cloud: str) -> None:
+        sweep()
         self.full = full_name(cloud, "docker")
         self._tree = tree()
-        # Not in /tmp: that may be memory.
-        self.place = Path(tempfile.mkdtemp(prefix=f"{self.full}-", dir="/var/tmp"))
+        self.place = Path(tempfile.mkdtemp(prefix=f"{self.full}-", dir=_PLACES))
+        self._lock = (self.place / "lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._log = self.place / "log"
 
     def start(self) -> None:
@@ -88,9 +109,8 @@ class Engine:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        cgroup.kill(self.full)
-        namespace.delete(self.full)
-        shutil.rmtree(self.place)
+        _remove(self.place)
+        self._lock.close()
 
     def docker(self, *argv: str, timeout: float = 120.0) -> str:
         """What a command prints. Raises AssertionError with its words when it fails."""

@@ -1,6 +1,7 @@
 """What the tests do with the containers, and how the management plane reaches the router's."""
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,12 @@ def until(true: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     raise AssertionError(f"not within {seconds:g} s; last: {seen}")
 
 
+def host() -> str:
+    """What a Docker engine usually changes of its host: rules, routes, forwarding."""
+    asked = (["nft", "--stateless", "list", "ruleset"], ["ip", "route"], ["sysctl", "net.ipv4.ip_forward"])
+    return "".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout for argv in asked)
+
+
 def issue(directory: Path, target: Path) -> None:
     """Make a management plane's state directory, and write the router's boot data."""
     control = ControlInterface(mac=CONTROL_MAC, address=f"{CONTROL}/24")
@@ -77,6 +84,10 @@ class Network:
         status = self.get("/v1/status")
         assert (status["generation"], status["state"]) == (1, "converged"), status
         return True
+
+    def rules(self) -> str:
+        """The firewall of the engine's host, as that sees it."""
+        return self._host("nft", "list", "ruleset")
 
     def run(self, service: str, *argv: str) -> str:
         """What a command in a service's container prints."""

@@ -1,7 +1,7 @@
 """The container image under a real engine, started by the compose file that users copy."""
 
 import pytest
-from docker_network import OUTSIDE, PUBLIC, SITE, Network, until
+from docker_network import OUTSIDE, PUBLIC, SITE, Network, host, until
 
 HEALTH = "/usr/lib/sysvm-container/health"
 
@@ -113,3 +113,9 @@ def test_a_new_container_takes_over_the_state(network: Network) -> None:
     assert network.inspect("router", "{{.Id}}") != before
     serves(network)
     assert "02:00:0a:01:01:0a 10.1.1.10 web" in network.run("router", "cat", "/var/lib/sysvm/leases/guest0")
+
+
+def test_the_host_of_the_tests_is_as_it_was(network: Network, host_before: str) -> None:
+    """While all of it runs: Docker's rules and routes are in the engine's own network namespace."""
+    assert "chain DOCKER" in network.rules()
+    assert host() == host_before
