@@ -10,8 +10,8 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from images import archive, boot, disk, drivers, inventory, libraries, oci, root, sbom, vhd, vmdk
-from images.digest import of_files, of_text
-from images.layer import locked, remove
+from images.digest import of_files, of_text, of_trees
+from images.layer import lay, locked, remove
 from images.recipe import SUITE, Recipe
 from images.step import Steps
 from images.tree import build_recipe
@@ -89,7 +89,7 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
 
 def builder() -> str:
     """A digest of what makes images of trees."""
-    return of_files(_OURS)
+    return of_text(of_files(_OURS), of_trees([oci.CONTAINER]))
 
 
 def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
@@ -179,6 +179,7 @@ def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
         tree = build_recipe(recipe, cache=work.cache, progress=steps.started)
         staged = work.scratch / "container"
         root.stage_container(tree, staged)
+        lay(oci.CONTAINER, staged)
         epoch = root.newest(staged)
         root.clamp(staged, epoch=epoch)
         found = inventory.components(staged)
@@ -192,6 +193,7 @@ def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
             oci.write(
                 work.file("oci.tar"),
                 layer=layer,
+                appliance=recipe.appliance,
                 name=work.name,
                 version=work.version,
                 created=written(epoch),

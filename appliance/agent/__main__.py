@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 from flask import Flask
 
 from appliance import boot as boot_data
 from appliance import roles
-from appliance.agent import api, capability, server
+from appliance.agent import api, capability, local, server
 from appliance.agent.controller import Controller
 from appliance.agent.health import Health
 from appliance.agent.notify import notify
@@ -57,10 +58,19 @@ def main() -> None:
     def checks() -> list[Check]:
         return list(roles.role(boot.role).checks(controller.running))
 
+    def condition() -> dict[str, Any]:
+        return local.condition(
+            generation=controller.running.generation,
+            state=controller.state,
+            detail=controller.detail,
+            results=health.results(),
+        )
+
     health = Health(checks)
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
+    local.serve(condition)
     app = api.create(controller, health, usage, capability.probe())
     _serve(app, boot)
     usage.save()
