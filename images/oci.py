@@ -68,11 +68,7 @@ def write(
         }
     )
     tag = f"{name}:{version}"
-    # The first is podman's and skopeo's; the second is written so by `docker save`, whatever the registry.
-    names = {
-        "org.opencontainers.image.ref.name": tag,
-        "io.containerd.image.name": f"docker.io/library/{tag}",
-    }
+    names = {"org.opencontainers.image.ref.name": tag}
     index = {
         "schemaVersion": 2,
         "mediaType": _INDEX,
