@@ -1,8 +1,8 @@
 """What libraries import and an agent never uses is left out: a quarter of its start, and 6 MB of memory.
 
 In place of each of these modules is an empty one. Every name in it is a class, so that importing it,
-inheriting from it and catching it go well; it does nothing. A client that speaks HTTP/2 or asks for a websocket,
-which isn't offered, loses its connection.
+inheriting from it and catching it go well; it does nothing. A client that speaks HTTP/2 or asks for a
+websocket, which isn't offered, loses its connection.
 """
 
 import sys
