@@ -7,7 +7,6 @@ websocket, which isn't offered, loses its connection.
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -20,6 +19,8 @@ OMITTED = frozenset(
         *("hpack", "priority"),
         *("wsproto", "wsproto.connection", "wsproto.events", "wsproto.extensions"),
         *("wsproto.frame_protocol", "wsproto.handshake", "wsproto.utilities"),
+        # Its files of settings, and its further processes, which pyroute2 offers, too.
+        *("logging.config", "multiprocessing", "multiprocessing.synchronize", "tomllib"),
         # pyroute2's traffic control, and the kernel it plays for tests.
         *("pyroute2.iproute.ipmock", "pyroute2.netlink.rtnl.tcmsg"),
     }
@@ -35,11 +36,15 @@ class _Omitted(ModuleType):
         return found
 
 
-class _Finder(MetaPathFinder, Loader):
+class _Finder:
+    """For sys.meta_path; and what it finds, it loads."""
+
+    # Without the base classes of importlib.abc, which is itself slow to import.
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self, is_package=True) if name in OMITTED else None
+        return ModuleSpec(name, self, is_package=True) if name in OMITTED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Omitted(spec.name)
