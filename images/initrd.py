@@ -1,6 +1,5 @@
 """The initrd: one program, one script, and the drivers of root file systems and links."""
 
-import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +19,6 @@ def make(boot: Boot, *, busybox: Path, scratch: Path, epoch: int) -> Path:
     place(INIT, files / "init")
     (files / "init").chmod(0o755)
     modules.install(boot, DRIVERS, files)
-    for module in sorted(files.rglob("*.ko.xz")):
-        # Once is enough: the initrd is compressed, and better as a whole.
-        module.with_suffix("").write_bytes(lzma.decompress(module.read_bytes()))
-        module.unlink()
-    boot.run("usr/sbin/depmod", "--basedir", files, boot.kernel_version)
     archive = scratch / "initrd.cpio"
     with archive.open("wb") as out:
         for part in cpio(files, epoch=epoch):

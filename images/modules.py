@@ -1,5 +1,6 @@
 """Kernel modules: those of a list, and what they depend on."""
 
+import lzma
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,12 +15,17 @@ PLACE = Path("usr/lib/modules")
 def install(boot: Boot, patterns: Path, tree: Path) -> None:
     """Put the kernel modules that the list file `patterns` names into the empty `tree`, with their index.
 
-    Raises RuntimeError for a pattern that matches nothing: a module that was renamed must not get lost.
+    Uncompressed: to unpack them takes seconds of a boot on a slow machine, and images are compressed
+    themselves. Raises RuntimeError for a pattern that matches nothing: a module that was renamed must not
+    get lost.
     """
     source = boot.tree / PLACE / boot.kernel_version
     target = tree / PLACE / boot.kernel_version
     for name in sorted(chosen(source, listed(patterns.read_text()))):
-        place(source / name, target / name)
+        module = target / name
+        place(source / name, module)
+        module.with_suffix("").write_bytes(lzma.decompress(module.read_bytes()))
+        module.unlink()
     for index in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         place(source / index, target / index)
     # depmod and busybox look in /lib.

@@ -1,113 +1,19 @@
-"""Start the agent: converge to the stored document first, then serve the API."""
+"""Start the agent: `python -m appliance.agent`. Most of the time that takes is Python's imports."""
 
-import asyncio
-import logging
-import signal
-import sys
-import threading
-import time
-from types import FrameType
-from typing import Any
+import gc
 
-from flask import Flask
-
-from appliance import boot as boot_data
-from appliance import roles
-from appliance.agent import api, capability, local, server
-from appliance.agent.controller import Controller
-from appliance.agent.health import Health
-from appliance.agent.notify import notify
-from appliance.agent.seal import Sealer
-from appliance.agent.store import Store
-from appliance.agent.usage import Usage
-from appliance.checks import Check
-from appliance.engine.host import Host
-from appliance.model import RefusedError
-
-log = logging.getLogger("sysvm")
-_DRIFT_SECONDS = 20.0
-_USAGE_SECONDS = 60.0
-_BIND_SECONDS = 1.0
-_UNUSABLE_SECONDS = 0.5
-"""Between two looks at boot data that can't be used; longer would hold up the machine's boot."""
+from appliance.agent import omission
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        boot = boot_data.read()
-        roles.role(boot.role)
-    except FileNotFoundError:
-        log.error("No boot data: waiting for the credential %s", boot_data.CREDENTIAL)
-        sys.exit(1)
-    except (RefusedError, roles.UnknownRoleError) as error:
-        log.error("The boot data can't be used: %s", error)
-        time.sleep(_UNUSABLE_SECONDS)
-        sys.exit(1)
-    host = Host()
-    host.state.mkdir(parents=True, exist_ok=True)
-    controller = Controller(
-        boot=boot, host=host, store=Store(host.persistent), sealer=Sealer.of(host.persistent)
-    )
-    # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
-    usage = Usage(Host(), host.persistent / "usage.json")
-    host.read_counters = usage.save
-    controller.start()
-    log.info("Generation %d is %s", controller.running.generation, controller.state)
+    # All that imports make stays. To look through it for garbage, again and again as it grows, takes a tenth
+    # of the start; the agent has the collector run once it serves.
+    gc.disable()
+    omission.leave_out()
+    # Not before: it imports the rest.
+    from appliance.agent import daemon
 
-    def checks() -> list[Check]:
-        return list(roles.role(boot.role).checks(controller.running))
-
-    def condition() -> dict[str, Any]:
-        return local.condition(
-            generation=controller.running.generation,
-            state=controller.state,
-            detail=controller.detail,
-            results=health.results(),
-        )
-
-    health = Health(checks)
-    threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
-    threading.Thread(target=health.watch, daemon=True).start()
-    threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
-    local.serve(condition)
-    app = api.create(controller, health, usage, capability.probe())
-    _serve(app, boot)
-    usage.save()
-
-
-def _serve(app: Flask, boot: boot_data.Boot) -> None:
-    stop = asyncio.Event()
-    loop_of_stop: list[asyncio.AbstractEventLoop] = []
-
-    def ready() -> None:
-        loop_of_stop[:] = [asyncio.get_running_loop()]
-        log.info("Listening on %s", boot.control.address)
-        notify("READY=1")
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        for loop in loop_of_stop:
-            loop.call_soon_threadsafe(stop.set)
-        if not loop_of_stop:
-            sys.exit(0)
-
-    signal.signal(signal.SIGTERM, terminate)
-    while not stop.is_set():
-        try:
-            server.run(app, boot, stop=stop, ready=ready)
-        except OSError as error:
-            # The control card may be plugged in later than the agent starts.
-            log.error("Can't listen yet: %s", error)
-            time.sleep(_BIND_SECONDS)
-
-
-def _keep_usage(usage: Usage) -> None:
-    while True:
-        time.sleep(_USAGE_SECONDS)
-        try:
-            usage.save()
-        except Exception:
-            log.exception("Failed to keep the traffic totals")
+    daemon.run()
 
 
 if __name__ == "__main__":

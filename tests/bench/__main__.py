@@ -13,7 +13,19 @@ from images.tree import build
 from tests.bench import report
 from tests.bench.benchmark import Benchmark
 
-NAMES = ("apply", "boot", "dhcp", "dns", "memory", "metadata", "peers")
+NAMES = (
+    "apply",
+    "boot",
+    "builds",
+    "dhcp",
+    "dns",
+    "idle",
+    "machine",
+    "memory",
+    "metadata",
+    "peers",
+    "sizes",
+)
 
 
 @click.command()

@@ -85,7 +85,7 @@ class Emulated:
         """Switch on, with boot data as an SMBIOS OEM string unless told otherwise."""
         self.boots += 1
         argv: list[str | Path] = ["qemu-system-x86_64", *ACCELERATION, "-machine", "q35"]
-        # One processor: with more, emulated in threads, one now and then runs into the breakpoint that another
+        # One processor: with more, emulated by threads, one now and then meets the breakpoint that another
         # has just patched away, and the kernel panics.
         argv += ["-m", "512", "-nodefaults", "-display", "none", "-no-reboot"]
         argv += ["-serial", f"file:{self.console_file}"]

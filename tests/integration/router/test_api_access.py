@@ -152,6 +152,12 @@ def test_odd_requests_are_answered_or_dropped(unharmed: Lab) -> None:
         b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0",
         b"PUT /v1/config HTTP/1.1\r\nHost: r1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
         bytes(range(256)) * 10,
+        # HTTP/2 in each way to begin it, and a websocket: the agent leaves out what would speak them.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+        b"GET /v1/status HTTP/1.1\r\nHost: r1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        b"GET /v1/status HTTP/1.1\r\nHost: r1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     ):
         with unharmed.connect() as connected, contextlib.suppress(OSError):
             connected.settimeout(2)
