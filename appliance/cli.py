@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from appliance import direct, rendering, roles
+from appliance import direct, machines, rendering, roles
 from appliance.devcloud.commands import devcloud
 from appliance.document_schema import document_schema
 from appliance.documents import document_argument, read
@@ -44,6 +44,8 @@ def schema(role: str) -> None:
 main.add_command(direct.plan)
 main.add_command(direct.apply)
 main.add_command(devcloud)
+main.add_command(machines.machine)
+main.add_command(machines.upgrade)
 main.add_command(management.serve)
 main.add_command(management.appliance)
 

@@ -17,7 +17,7 @@ from appliance.boot import API_PORT
 from appliance.documents import document_argument, show_problems, values
 from appliance.management.authority import AUTHORITY_FILE, Authority
 from appliance.management.client import Agent, AgentError, RefusedByAgentError
-from appliance.management.commands import state_option
+from appliance.management.connection import state_option
 
 _STYLES = {"create": "green", "start": "green", "delete": "red", "stop": "red"}
 C = TypeVar("C", bound=Callable[..., Any])

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 # What Python and editors leave beside the sources is not part of them.
@@ -23,11 +23,13 @@ def of_files(paths: Iterable[Path]) -> str:
     return of_text(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
 
 
-def of_trees(trees: Iterable[Path]) -> str:
+def of_trees(trees: Iterable[Path], *, ignored: Callable[[Path], bool] = lambda path: False) -> str:
     """A digest of the trees' paths, contents, link targets and execute bits (all that git keeps)."""
     digest = hashlib.sha256()
     for tree in trees:
         for path in files(tree):
+            if ignored(path):
+                continue
             digest.update(f"{path.relative_to(tree.parent)}\0".encode())
             if path.is_symlink():
                 digest.update(f"l{path.readlink()}".encode())

@@ -87,6 +87,11 @@ def build(role: str, *, out: Path, cache: Path, steps: Steps, formats: Collectio
     return Image(role=role, directory=final, files=tuple(sorted(final.iterdir())), unpacked=unpacked)
 
 
+def builder() -> str:
+    """A digest of what makes images of trees."""
+    return of_files(_OURS)
+
+
 def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
     """Write the disks that are wanted; how many bytes their files are."""
     steps = work.steps
@@ -109,7 +114,7 @@ def machine(work: Build, recipe: Recipe, formats: Collection[str]) -> int:
         "tree": tree.name,
         "loaders": loaders.tree.name,
         "drivers": chosen.layer.name,
-        "builder": of_files(_OURS),
+        "builder": builder(),
         "qemu-img": boot.run(["qemu-img", "--version"]).splitlines()[0],
     }
     identity = disk.Identity(digest=of_text(*inputs.values(), *map(repr, found)), epoch=epoch)
@@ -177,7 +182,7 @@ def container(work: Build, recipe: Recipe, formats: Collection[str]) -> None:
         epoch = root.newest(staged)
         root.clamp(staged, epoch=epoch)
         found = inventory.components(staged)
-    inputs = {"suite": SUITE, "tree": tree.name, "builder": of_files(_OURS)}
+    inputs = {"suite": SUITE, "tree": tree.name, "builder": builder()}
     identity = disk.Identity(digest=of_text(*inputs.values(), *map(repr, found)), epoch=epoch)
     layer = work.file("tar.gz") if "tar.gz" in formats else work.scratch / "layer.tar.gz"
     with steps("archiving the container's tree"):

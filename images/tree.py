@@ -20,9 +20,16 @@ from images.recipe import Recipe
 SOURCE = Path(__file__).parents[1]
 CODE = ("appliance", "router", "secstorage", "consoleproxy", "templates")
 # What stays on the machine that runs appliances.
-OUTSIDE = tuple(
-    f"appliance/{name}"
-    for name in ("management", "runtime", "devcloud", "cli.py", "direct.py", "documents.py", "rendering.py")
+OUTSIDE = (
+    "appliance/cli.py",
+    "appliance/deployment.py",
+    "appliance/devcloud",
+    "appliance/direct.py",
+    "appliance/documents.py",
+    "appliance/machines.py",
+    "appliance/management",
+    "appliance/rendering.py",
+    "appliance/runtime",
 )
 KEPT = 8
 """Layers of one kind that stay in the cache, the newest; more while something runs from them."""
@@ -74,8 +81,10 @@ def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
 
 def top_key(recipe: Recipe, *, below: str) -> str:
     """What a role's ready tree is called by."""
-    trees = [*recipe.rootfs(), *(code_trees() if recipe.appliance else [])]
-    return of_text(below, of_trees(trees), Path(__file__).read_text())
+    code = code_trees() if recipe.appliance else []
+    return of_text(
+        below, of_trees(recipe.rootfs()), of_trees(code, ignored=outside), Path(__file__).read_text()
+    )
 
 
 def code_trees() -> list[Path]:

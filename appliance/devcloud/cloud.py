@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from appliance import disk
 from appliance.devcloud import end, guests, intent, internet, plane, routers
 from appliance.devcloud.checks import Prover
+from appliance.devcloud.form import chosen, present
 from appliance.devcloud.layout import (
     CONTROL_SEGMENT,
     GUESTS,
@@ -27,12 +29,11 @@ from appliance.devcloud.layout import (
     ROUTER,
     SEGMENTS,
 )
-from appliance.runtime import namespace, remains
-from appliance.runtime.container import Containers
+from appliance.runtime import libvirtd, namespace, remains
 from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory
 from appliance.runtime.runtime import Interface, MachineError
+from appliance.runtime.segment import Switch
 from images.layer import locked
-from images.tree import build
 
 Progress = Callable[[str], None]
 
@@ -47,27 +48,38 @@ class Member:
     detail: str = ""
 
 
-def up(*, cloud: str = NAME, cache: Path | None = None, progress: Progress = lambda step: None) -> Prover:
+def up(
+    *,
+    cloud: str = NAME,
+    virtual: bool = False,
+    cache: Path | None = None,
+    progress: Progress = lambda step: None,
+) -> Prover:
     """Have the cloud up: what is missing of it is started, the rest left alone. Needs root. What proves it.
 
-    Returns when guests are powered on, not when they have booted. Raises RuntimeError if a tree can't be
+    Returns when guests are powered on, not when they have booted. Raises RuntimeError if an image can't be
     built, MachineError if a machine can't be started, RemoteError if the router doesn't take its document.
     """
-    router_tree = build("router", cache=cache, progress=progress)
-    guest_tree = build("guest", cache=cache, progress=progress)
+    if present(cloud).runtime.names():
+        if virtual and not present(cloud).virtual:
+            raise MachineError(
+                f"{cloud} is up as containers: `sysvm devcloud down` first, or give a --cloud"
+            )
+        virtual = present(cloud).virtual
+    form = chosen(cloud, virtual=virtual, cache=cache, progress=progress)
+    router_image, guest_image = form.image("router"), form.image("guest")
     with alone(cloud):
         progress("segments, internet and management plane")
         network_up(cloud)
+        form.up()
         remote = plane.up(cloud)
-        runtime = Containers(cloud)
         passwords = _passwords(cloud)
-        if routers.up(runtime, remote, cloud=cloud, tree=router_tree):
-            progress("router powered on")
+        routers.up(form, remote, image=router_image)
         generation = plane.push(remote, intent.document(passwords))
         progress(f"router runs generation {generation}")
-        for name in guests.up(runtime, tree=guest_tree):
+        for name in guests.up(form.runtime, image=guest_image):
             progress(f"{name} powered on")
-    return Prover(runtime=runtime, cloud=cloud, passwords=passwords)
+    return Prover(runtime=form.runtime, cloud=cloud, passwords=passwords)
 
 
 def _passwords(cloud: str) -> dict[str, str]:
@@ -82,7 +94,7 @@ def _passwords(cloud: str) -> dict[str, str]:
 
 def network_up(cloud: str) -> None:
     """Have all that is no machine: segments, the internet, and the namespace of the management plane."""
-    Containers(cloud).switch.up(SEGMENTS)
+    Switch(cloud).up(SEGMENTS)
     internet.up(cloud)
     end.up(
         cloud,
@@ -104,19 +116,23 @@ def down(*, cloud: str = NAME) -> list[str]:
 
 def status(*, cloud: str = NAME) -> list[Member]:
     """What is in the cloud, seen now."""
-    runtime = Containers(cloud)
+    form = present(cloud)
+    runtime = form.runtime
     known = {ROUTER.name, *(guest.name for guest in GUESTS)} if remains.found(cloud) else set()
     members = []
     for name in sorted(known | set(runtime.names())):
         seen = runtime.status(name)
-        detail = f"process {seen.leader}, console {seen.console}" if seen.running else ""
+        process = f"process {seen.leader}, " if seen.leader else ""
+        screen = f", display {seen.display}" if seen.display else ""
+        detail = f"{process}console {seen.console}{screen}" if seen.running else ""
         members.append(Member(name=name, kind="machine", up=seen.running, detail=detail))
-    for daemon in [plane.daemon(cloud), *internet.daemons(cloud)]:
+    hypervisor = [libvirtd.daemon(cloud)] if form.virtual else []
+    for daemon in [plane.daemon(cloud), *hypervisor, *internet.daemons(cloud)]:
         if known or daemon.running():
             members.append(
                 Member(name=daemon.name, kind="process", up=daemon.running(), detail=f"log {daemon.log}")
             )
-    for segment in runtime.switch.segments():
+    for segment in Switch(cloud).segments():
         members.append(Member(name=segment, kind="segment", up=True))
     for name in (INTERNET, MANAGEMENT):
         if known:
@@ -130,11 +146,18 @@ def shell(name: str, *, cloud: str = NAME) -> int:
     if name in (INTERNET, MANAGEMENT) and namespace.exists(full_name(cloud, name)):
         argv = namespace.entering(full_name(cloud, name), [os.environ.get("SHELL", "/bin/sh")])
         return subprocess.run(argv, env={**os.environ, **plane.environment(cloud)}).returncode
-    runtime = Containers(cloud)
+    form = present(cloud)
+    runtime = form.runtime
     if not runtime.status(name).running:
         running = ", ".join([*runtime.names(), INTERNET, MANAGEMENT]) if runtime.names() else ""
         there = f"there are: {running}" if running else f"{cloud} is not up; `sysvm devcloud up` starts it"
         raise MachineError(f"No {name} runs; {there}")
+    if not form.virtual:
+        return runtime.shell(name)
+    if name == ROUTER.name:
+        return routers.login(cloud)
+    words = _passwords(cloud).get(name, "?")
+    print(f"{name}'s console: log in as debian, password {words}; Ctrl-] leaves it", file=sys.stderr)
     return runtime.shell(name)
 
 

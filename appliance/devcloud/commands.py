@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import dataclass
 
 import click
 from rich import box
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from appliance.deployment import UnhealthyError, WentBackError
 from appliance.devcloud import cloud as clouds
 from appliance.devcloud.layout import NAME
 from appliance.management.remote import RemoteError
@@ -17,24 +19,37 @@ from appliance.runtime.naming import cloud_prefix
 from appliance.runtime.runtime import MachineError
 
 
-@click.group()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    cloud: str
+    virtual: bool
+
+
+@click.group(invoke_without_command=True)
+@click.option("--vm", "virtual", is_flag=True, help="With virtual machines instead of containers.")
 @click.option("--cloud", default=NAME, show_default=True, help="Several can be up at once, by name.")
 @click.pass_context
-def devcloud(context: click.Context, *, cloud: str) -> None:
-    """A whole cloud network on this machine: an internet, guests, and what serves them. Needs root."""
+def devcloud(context: click.Context, *, virtual: bool, cloud: str) -> None:
+    """A whole cloud network on this machine: an internet, guests, and what serves them. Needs root.
+
+    Without a command it goes `up`.
+    """
     if os.geteuid() != 0:
         raise click.ClickException("namespaces and containers need root: run it with sudo")
     try:
         cloud_prefix(cloud)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    context.obj = cloud
+    context.obj = Chosen(cloud=cloud, virtual=virtual)
+    if context.invoked_subcommand is None:
+        context.invoke(up)
 
 
 @devcloud.command()
 @click.pass_obj
-def up(cloud: str) -> None:
+def up(chosen: Chosen) -> None:
     """Start what isn't up, and prove that it works."""
+    cloud = chosen.cloud
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting") as spinner:
@@ -44,8 +59,8 @@ def up(cloud: str) -> None:
             console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {step}")
 
         try:
-            prover = clouds.up(cloud=cloud, progress=progress)
-        except (MachineError, RemoteError, RuntimeError, ValueError) as error:
+            prover = clouds.up(cloud=cloud, virtual=chosen.virtual, progress=progress)
+        except (MachineError, RemoteError, UnhealthyError, WentBackError, RuntimeError, ValueError) as error:
             raise click.ClickException(str(error)) from error
         spinner.update("proving")
         table = Table("", "what", "seen", Column("seconds", justify="right"), box=box.SIMPLE_HEAD)
@@ -66,10 +81,10 @@ def up(cloud: str) -> None:
 
 @devcloud.command()
 @click.pass_obj
-def down(cloud: str) -> None:
+def down(chosen: Chosen) -> None:
     """Remove everything of the cloud, also after a crash."""
     try:
-        removed = clouds.down(cloud=cloud)
+        removed = clouds.down(cloud=chosen.cloud)
     except (MachineError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     for thing in removed:
@@ -78,23 +93,23 @@ def down(cloud: str) -> None:
 
 @devcloud.command()
 @click.pass_obj
-def status(cloud: str) -> None:
+def status(chosen: Chosen) -> None:
     """What is up."""
     table = Table("", "name", "kind", Column(overflow="fold"), box=None, header_style="dim")
-    members = clouds.status(cloud=cloud)
+    members = clouds.status(cloud=chosen.cloud)
     for member in members:
         mark = "[green]up[/]" if member.up else "[red]down[/]"
         table.add_row(mark, member.name, member.kind, member.detail)
-    Console().print(table if members else f"{cloud} is not up; `sysvm devcloud up` starts it")
+    Console().print(table if members else f"{chosen.cloud} is not up; `sysvm devcloud up` starts it")
     sys.exit(0 if members and all(member.up for member in members) else 1)
 
 
 @devcloud.command()
 @click.argument("name")
 @click.pass_obj
-def shell(cloud: str, name: str) -> None:
+def shell(chosen: Chosen, name: str) -> None:
     """A shell in the machine NAME, or in the network of `internet` or `mgmt`."""
     try:
-        sys.exit(clouds.shell(name, cloud=cloud))
+        sys.exit(clouds.shell(name, cloud=chosen.cloud))
     except MachineError as error:
         raise click.ClickException(str(error)) from error

@@ -12,6 +12,7 @@ from appliance.management import metrics, problem
 from appliance.management.authority import boot_json
 from appliance.management.inventory import Appliance, StaleError, Stored
 from appliance.management.openapi import description
+from appliance.management.placement import Placement, Placements
 from appliance.management.plane import Plane
 from appliance.management.pusher import is_converged
 from appliance.management.submission import NewAppliance, parsed
@@ -25,6 +26,7 @@ LONGEST_WAIT = 3600.0
 
 def create_app(plane: Plane) -> Flask:
     app = Flask("sysvm")
+    placements = Placements(plane.inventory)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
     problem.register(app)
@@ -86,6 +88,24 @@ def create_app(plane: Plane) -> Flask:
     def boot(name: str) -> Any:
         content = json.loads(boot_json(plane.reissue(name)))
         return content, 200, {"Cache-Control": "no-store"}
+
+    @app.get("/v1/appliances/<name>/placement")
+    def placement(name: str) -> Any:
+        found = placements.get(name)
+        if found is None:
+            return problem.problem(404, f"Nobody said where appliance {name!r} runs.")
+        return found.model_dump()
+
+    @app.put("/v1/appliances/<name>/placement")
+    def place(name: str) -> Any:
+        wanted = validated(Placement, parsed(request.get_data()))
+        placements.put(name, wanted)
+        return wanted.model_dump()
+
+    @app.delete("/v1/appliances/<name>/placement")
+    def displace(name: str) -> Any:
+        placements.delete(name)
+        return "", 204
 
     @app.get("/v1/appliances/<name>/document")
     def document(name: str) -> Any:

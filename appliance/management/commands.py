@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -19,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance import disk
 from appliance.management import state
+from appliance.management.connection import remote_options, state_option
 from appliance.management.plane import Plane
 from appliance.management.remote import Remote, RemoteError
 from appliance.management.schedule import POLL_INTERVAL
@@ -33,16 +32,6 @@ _STYLES = {
 }  # fmt: skip
 
 _output = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-
-state_option = click.option(
-    "--state",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=state.DEFAULT,
-    show_default=True,
-    envvar="SYSVM_STATE",
-    help="The management plane's state directory.",
-)
 
 
 @click.command()
@@ -83,19 +72,9 @@ def serve(directory: Path, database: str | None, listen: tuple[str, ...], poll: 
 
 
 @click.group()
-@state_option
-@click.option(
-    "--api",
-    default=f"http://{DEFAULT_LISTEN}",
-    show_default=True,
-    envvar="SYSVM_API",
-    metavar="ADDRESS",
-    help="The management plane: http://HOST:PORT or unix:PATH.",
-)
-@click.pass_context
-def appliance(context: click.Context, directory: Path, api: str) -> None:
+@remote_options
+def appliance() -> None:
     """Appliances, and what they should be."""
-    context.obj = partial(_remote, directory, api)
 
 
 @appliance.command()
@@ -222,20 +201,6 @@ def plan(remote: Callable[[], Remote], name: str, document: Any) -> None:
     for change in changes:
         click.echo(change if isinstance(change, str) else json.dumps(change))
     click.echo(f"{len(changes)} changes." if changes else "Nothing to change.", err=True)
-
-
-def _remote(directory: Path, api: str) -> Remote:
-    token = os.environ.get("SYSVM_TOKEN")
-    if token is None:
-        path = directory / state.TOKEN
-        try:
-            token = path.read_text().strip()
-        except OSError as error:
-            _fail(
-                f"The token can't be read: {path}: {error.strerror}. Start `sysvm serve` first, give its "
-                "--state, or set SYSVM_TOKEN; another user's state directory needs sudo."
-            )
-    return Remote(address=api, token=token)
 
 
 def _ask(

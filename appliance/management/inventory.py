@@ -143,12 +143,12 @@ class Inventory:
         self._engine.dispose()
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
         with Session(self._engine) as session:
             yield session
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Session]:
         # A transaction that writes never reads first: it would hold a snapshot that SQLite refuses to
         # write from once another process has written (SQLITE_BUSY_SNAPSHOT).
         with self._turn, Session(self._engine) as session, session.begin():
@@ -166,7 +166,7 @@ class Inventory:
             wanted_generation=0, state="pending", attempts=0, next_try=now,
         )  # fmt: skip
         try:
-            with self._writing() as session:
+            with self.writing() as session:
                 session.add(row)
         except IntegrityError:
             raise NameTakenError(name) from None
@@ -174,7 +174,7 @@ class Inventory:
 
     def appliance(self, name: str) -> Appliance:
         """Raises UnknownApplianceError."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.scalar(select(ApplianceRow).where(ApplianceRow.name == name))
             if row is None:
                 raise UnknownApplianceError(name)
@@ -183,13 +183,13 @@ class Inventory:
     def appliances(self) -> list[Appliance]:
         """All of them, by name."""
         query = select(ApplianceRow).order_by(ApplianceRow.name)
-        with self._reading() as session:
+        with self.reading() as session:
             return [_appliance(row) for row in session.scalars(query)]
 
     def states(self) -> dict[State, int]:
         """How many appliances are in each state."""
         counts: dict[State, int] = dict.fromkeys(STATES, 0)
-        with self._reading() as session:
+        with self.reading() as session:
             query = select(ApplianceRow.state, func.count()).group_by(ApplianceRow.state)
             for state, count in session.execute(query):
                 counts[cast(State, state)] = count
@@ -197,13 +197,13 @@ class Inventory:
 
     def delete(self, name: str) -> None:
         """Forget an appliance and its documents. Raises UnknownApplianceError."""
-        with self._writing() as session:
+        with self.writing() as session:
             if not _changed(session.execute(delete(ApplianceRow).where(ApplianceRow.name == name))):
                 raise UnknownApplianceError(name)
 
     def set_certificate_expires(self, name: str, expires: float) -> None:
         row = update(ApplianceRow).where(ApplianceRow.name == name)
-        with self._writing() as session:
+        with self.writing() as session:
             session.execute(row.values(certificate_expires=expires))
 
     def document(self, name: str, *, generation: int | None = None) -> Revision | None:
@@ -214,7 +214,7 @@ class Inventory:
         query = select(DocumentRow).join(ApplianceRow).where(ApplianceRow.name == name)
         if generation is not None:
             query = query.where(DocumentRow.generation == generation)
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.scalar(query.order_by(DocumentRow.generation.desc()).limit(1))
             if row is not None:
                 return Revision(
@@ -228,7 +228,7 @@ class Inventory:
     def generations(self, name: str) -> list[int]:
         """The generations that are kept, newest first."""
         query = select(DocumentRow.generation).join(ApplianceRow).where(ApplianceRow.name == name)
-        with self._reading() as session:
+        with self.reading() as session:
             return list(session.scalars(query.order_by(DocumentRow.generation.desc())))
 
     def put(self, name: str, content: Mapping[str, Any], *, expected: int | None = None) -> Stored:
@@ -265,7 +265,7 @@ class Inventory:
             return None
         generation = max(above, appliance.wanted) + 1
         text = _text(json.loads(wanted.text), generation)
-        with self._writing() as session:
+        with self.writing() as session:
             claimed = session.execute(
                 _claim(appliance, generation, wanted.digest).values(
                     attempts=attempts, next_try=self._now() + delay
@@ -286,7 +286,7 @@ class Inventory:
         """False when somebody else was quicker; then the generation that was counted on is gone."""
         text = _text(content, generation)
         now = self._now()
-        with self._writing() as session:
+        with self.writing() as session:
             claimed = session.execute(
                 _claim(appliance, generation, mark).values(attempts=0, next_try=now, last_error=None)
             )
@@ -307,7 +307,7 @@ class Inventory:
         return True
 
     def _try_now(self, appliance: Appliance) -> None:
-        with self._writing() as session:
+        with self.writing() as session:
             session.execute(
                 update(ApplianceRow)
                 .where(ApplianceRow.id == appliance.id, ApplianceRow.wanted_generation == appliance.wanted)
@@ -322,20 +322,20 @@ class Inventory:
             .order_by(ApplianceRow.next_try)
             .limit(most)
         )
-        with self._reading() as session:
+        with self.reading() as session:
             return [_appliance(row) for row in session.scalars(query)]
 
     def next_due(self, *, after: float) -> float | None:
         """When the first contact after a time falls due."""
         query = select(func.min(ApplianceRow.next_try)).where(ApplianceRow.next_try > after)
-        with self._reading() as session:
+        with self.reading() as session:
             return session.scalar(query)
 
     def record(self, appliance: Appliance, contact: Contact) -> None:
         """Keep what came of a contact; where a newer document arrived meanwhile, only what is still true."""
         now = self._now()
         same = ApplianceRow.id == appliance.id
-        with self._writing() as session:
+        with self.writing() as session:
             if contact.answered:
                 facts: dict[str, Any] = {"last_contact": now}
                 if contact.reported is not None:

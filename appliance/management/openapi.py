@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from appliance.management.inventory import STATES
+from appliance.management.placement import Placement
 from appliance.management.submission import NewAppliance
 from appliance.roles import ROLES, document_model
 
@@ -31,6 +32,7 @@ _ANSWERS = {
 def description() -> dict[str, Any]:
     document = {"oneOf": [{"$ref": f"#/components/schemas/{role}"} for role in sorted(ROLES)]}
     appliance = {"$ref": "#/components/schemas/Appliance"}
+    placement = {"$ref": "#/components/schemas/Placement"}
     one = "/v1/appliances/{name}"
     paths: dict[str, dict[str, Any]] = {
         "/healthz": {"get": _operation("Whether the management plane serves", 200) | {"security": []}},
@@ -61,6 +63,11 @@ def description() -> dict[str, Any]:
                 parameters=[_WAIT, _IF_MATCH], body={"type": "object"}, answer=appliance,
                 media="application/merge-patch+json",
             ),
+        },
+        f"{one}/placement": {
+            "get": _operation("Where it runs", 200, 404, answer=placement),
+            "put": _operation("Say where it runs", 200, 400, 404, 422, body=placement, answer=placement),
+            "delete": _operation("It runs nowhere that we know of", 204, 404),
         },
         f"{one}/plan": {
             "post": _operation(
@@ -138,7 +145,8 @@ def _schemas() -> dict[str, Any]:
             },
         },
     }
-    models = {"NewAppliance": NewAppliance} | {role: document_model(role) for role in sorted(ROLES)}
+    models: dict[str, Any] = {"NewAppliance": NewAppliance, "Placement": Placement}
+    models |= {role: document_model(role) for role in sorted(ROLES)}
     for name, model in models.items():
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})

@@ -49,6 +49,15 @@ class DocumentRow(Base):
     created: Mapped[float]
 
 
+class PlacementRow(Base):
+    __tablename__ = "placements"
+
+    appliance_id: Mapped[int] = mapped_column(
+        ForeignKey("appliances.id", ondelete="CASCADE"), primary_key=True
+    )
+    text: Mapped[str]
+
+
 def open_database(url: str) -> Engine:
     """An engine with the tables in place. Raises sqlalchemy.exc.SQLAlchemyError."""
     sqlite = make_url(url).get_backend_name() == "sqlite"

@@ -15,13 +15,14 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from appliance.boot import CREDENTIAL
 from appliance.runtime import cgroup, namespace, remains
-from appliance.runtime.naming import cloud_prefix, full_name, run_directory
+from appliance.runtime.naming import cloud_prefix, full_name, run_directory, state_directory
 from appliance.runtime.readiness import Readiness
-from appliance.runtime.runtime import Bind, Machine, MachineError, Status
+from appliance.runtime.runtime import Bind, Interface, Machine, MachineError, Status
 from appliance.runtime.segment import Switch
 
 STATE = "/var/lib/sysvm"
@@ -52,8 +53,8 @@ class Containers:
         for index, interface in enumerate(machine.interfaces):
             self.switch.plug(interface, into=full, name=interface.name or f"eth{index}")
         cgroup.create(full)
-        if machine.state is not None:
-            machine.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if machine.keeps:
+            self._state(machine.name).mkdir(mode=0o755, parents=True, exist_ok=True)
         with Readiness(place / "notify") as readiness:
             self._launch(machine, full=full, place=place)
             alive = partial(cgroup.processes, full)
@@ -65,7 +66,8 @@ class Containers:
         (place / CREDENTIAL).unlink(missing_ok=True)
 
     def _launch(self, machine: Machine, *, full: str, place: Path) -> None:
-        argv = nspawn(machine, full=full, place=place)
+        state = self._state(machine.name) if machine.keeps else None
+        argv = nspawn(machine, full=full, place=place, state=state)
         # In a session of its own, or it would go with our terminal.
         detached = cgroup.joined(full, ["setsid", "--fork", *argv])
         environment = {
@@ -103,9 +105,61 @@ class Containers:
         namespace.delete(full)
         remains.forget_machine(full)
 
+    def destroy(self, name: str) -> None:
+        self.kill(name)
+        for directory in (self._place(name), self._state(name), self._snapshot(name)):
+            if directory.exists():
+                shutil.rmtree(directory)
+
+    def attach(self, name: str, interface: Interface) -> None:
+        full = self._running(name)
+        with namespace.opened(full) as links:
+            found = list(links.get_links())
+        taken = {link.get_attr("IFLA_ADDRESS"): link.get_attr("IFLA_IFNAME") for link in found}
+        if interface.mac in taken:
+            raise MachineError(f"{name} has an interface with {interface.mac}: {taken[interface.mac]}")
+        free = next(f"eth{number}" for number in count() if f"eth{number}" not in taken.values())
+        self.switch.plug(interface, into=full, name=interface.name or free)
+
+    def detach(self, name: str, mac: str) -> None:
+        with namespace.opened(self._running(name)) as links:
+            for link in links.get_links(kind="veth"):
+                if link.get_attr("IFLA_ADDRESS") == mac:
+                    links.link("del", index=link["index"])
+
+    def snapshot(self, name: str) -> None:
+        self._off(name)
+        taken, copy = self._snapshot(name), self._snapshot(f"{name}-new")
+        for directory in (copy, taken):
+            if directory.exists():
+                shutil.rmtree(directory)
+        self._state(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        subprocess.run(["cp", "--archive", "--", self._state(name), copy], check=True)
+        copy.rename(taken)
+
+    def revert(self, name: str) -> None:
+        self._off(name)
+        taken, state = self._snapshot(name), self._state(name)
+        if not taken.exists():
+            raise MachineError(f"{name} has no snapshot")
+        if state.exists():
+            shutil.rmtree(state)
+        taken.rename(state)
+
+    def forget_snapshot(self, name: str) -> None:
+        if self.has_snapshot(name):
+            shutil.rmtree(self._snapshot(name))
+
+    def has_snapshot(self, name: str) -> bool:
+        return self._snapshot(name).exists()
+
+    def slowness(self, name: str) -> float:
+        return 1.0
+
     def status(self, name: str) -> Status:
         leader = _leader(full_name(self.cloud, name))
-        return Status(name=name, leader=leader, console=self._place(name) / "console")
+        console = self._place(name) / "console"
+        return Status(name=name, running=leader is not None, leader=leader, console=console)
 
     def names(self) -> list[str]:
         groups = cgroup.names(self.prefix)
@@ -141,16 +195,31 @@ class Containers:
             raise MachineError(f"{name} doesn't run")
         return ["nsenter", f"--target={leader}", *ENTERED, "--", *argv]
 
+    def _running(self, name: str) -> str:
+        if not self.status(name).running:
+            raise MachineError(f"{name} doesn't run")
+        return full_name(self.cloud, name)
+
+    def _off(self, name: str) -> None:
+        if self.status(name).running:
+            raise MachineError(f"{name} runs: a snapshot is of a machine that is off")
+
+    def _state(self, name: str) -> Path:
+        return state_directory(self.cloud, name)
+
+    def _snapshot(self, name: str) -> Path:
+        return state_directory(self.cloud, f"{name}-snapshot")
+
     def _place(self, name: str) -> Path:
         full_name(self.cloud, name)
         return run_directory(self.cloud) / name
 
 
-def nspawn(machine: Machine, *, full: str, place: Path) -> list[str]:
+def nspawn(machine: Machine, *, full: str, place: Path, state: Path | None = None) -> list[str]:
     """The command of a container; writes the files into `place` that it passes in."""
     binds = list(machine.binds)
-    if machine.state is not None:
-        binds.append(Bind(source=machine.state, target=STATE, read_only=False))
+    if state is not None:
+        binds.append(Bind(source=state, target=STATE, read_only=False))
     passed = place / "files"
     if passed.exists():
         shutil.rmtree(passed)
@@ -167,7 +236,7 @@ def nspawn(machine: Machine, *, full: str, place: Path) -> list[str]:
         "systemd-nspawn",
         "--quiet",
         "--boot",
-        "--directory", str(machine.tree),
+        "--directory", str(machine.image),
         "--volatile=overlay",
         "--machine", full,
         "--hostname", machine.name,

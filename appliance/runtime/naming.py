@@ -5,6 +5,7 @@ from pathlib import Path
 
 PREFIX = "sysvm"
 RUN = Path("/run/sysvm-clouds")
+DISKS = Path("/var/lib/sysvm-clouds")
 # No hyphens in a cloud's name: that `sysvm-CLOUD-*` never matches another cloud's.
 CLOUD = re.compile(r"[a-z][a-z0-9]{0,11}")
 MEMBER = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -28,6 +29,12 @@ def run_directory(cloud: str) -> Path:
     """Where a cloud's runtime files are; gone with the host's next boot."""
     cloud_prefix(cloud)
     return RUN / cloud
+
+
+def disk_directory(cloud: str) -> Path:
+    """Where the disks of a cloud's virtual machines are: too big for a directory in memory."""
+    cloud_prefix(cloud)
+    return DISKS / cloud
 
 
 def state_directory(cloud: str, name: str) -> Path:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.runtime import cgroup, namespace
-from appliance.runtime.naming import cloud_prefix, run_directory
+from appliance.runtime.naming import cloud_prefix, disk_directory, run_directory
 
 # Where nspawn keeps directories of a machine for propagated mounts, and (since 257) its sockets.
 NSPAWN = (Path("/run/systemd/nspawn/propagate"), Path("/run/systemd/nspawn/unix-export"))
@@ -19,8 +19,8 @@ def found(cloud: str) -> list[str]:
     things = [f"group {name}" for name in cgroup.names(prefix)]
     things += [f"namespace {name}" for name in namespace.names(prefix)]
     things += [f"directory {path}" for place in NSPAWN for path in sorted(place.glob(f"{prefix}*"))]
-    if run_directory(cloud).exists():
-        things.append(f"directory {run_directory(cloud)}")
+    own = (run_directory(cloud), disk_directory(cloud))
+    things += [f"directory {directory}" for directory in own if directory.exists()]
     return things
 
 
@@ -38,8 +38,9 @@ def clear(cloud: str) -> None:
     for place in NSPAWN:
         for path in place.glob(f"{prefix}*"):
             forget_machine(path.name)
-    if run_directory(cloud).exists():
-        shutil.rmtree(run_directory(cloud))
+    for directory in (run_directory(cloud), disk_directory(cloud)):
+        if directory.exists():
+            shutil.rmtree(directory)
 
 
 def forget_machine(full: str) -> None:

@@ -54,14 +54,14 @@ class Lab:
         boot = self.authority.boot(documents.NAME, "router", control)
         return Machine(
             name=documents.NAME,
-            tree=self.tree,
+            image=self.tree,
             interfaces=(
                 Interface(segment="guest0", mac=documents.GUEST_MAC),
                 Interface(segment="public0", mac=documents.PUBLIC_MAC),
                 Interface(segment="control0", mac=documents.CONTROL_MAC),
             ),
             boot=boot_json(boot).encode(),
-            state=state_directory(self.runtime.cloud, documents.NAME),
+            keeps=True,
         )
 
     def start_router(self, *, keep_state: bool = False) -> None:

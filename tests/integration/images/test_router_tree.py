@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from appliance.runtime.container import Containers
-from appliance.runtime.naming import state_directory
 from appliance.runtime.runtime import Interface, Machine
 
 Tree = Callable[[str], Path]
@@ -29,8 +28,7 @@ def router(cloud: Containers, tree: Tree) -> Iterator[Containers]:
     """A router's tree, booted as `r1` without anything for the agent to do."""
     cloud.switch.up(["guest0"])
     interface = Interface(segment="guest0", mac="02:00:0a:01:01:01", name="guest0")
-    state = state_directory(cloud.cloud, "r1")
-    cloud.start(Machine(name="r1", tree=tree("router"), interfaces=(interface,), state=state, boot=b"{}"))
+    cloud.start(Machine(name="r1", image=tree("router"), interfaces=(interface,), keeps=True, boot=b"{}"))
     cloud.run("r1", ["systemctl", "stop", "sysvm-agent.service"], check=True)
     yield cloud
 

@@ -31,7 +31,7 @@ from appliance.management.authority import Authority, boot_json
 from appliance.management.client import Agent
 from appliance.runtime import namespace
 from appliance.runtime.container import Containers
-from appliance.runtime.naming import full_name
+from appliance.runtime.naming import full_name, state_directory
 from appliance.runtime.runtime import Interface, Machine
 
 ROUTER = "r1"
@@ -186,7 +186,7 @@ class Lab:
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "management")
         self.context = self.authority.client_context()
-        self.state = self.directory / "state"
+        self.state = state_directory(self.containers.cloud, ROUTER)
 
     @property
     def cloud(self) -> str:
@@ -238,7 +238,7 @@ class Lab:
         boot = self.authority.boot(ROUTER, "router", control)
         cards = tuple(Interface(segment=name, mac=mac) for name, mac in MACS.items())
         machine = Machine(
-            name=ROUTER, tree=self.tree, interfaces=cards, boot=boot_json(boot).encode(), state=self.state
+            name=ROUTER, image=self.tree, interfaces=cards, boot=boot_json(boot).encode(), keeps=True
         )
         self.containers.start(machine, wait=wait)
 

@@ -85,7 +85,7 @@ def test_a_stock_guest_image_is_configured(lab: Lab, tree: Any) -> None:
         "options": {"routes": ROUTES},
     }
     lab.put(wanted)
-    machine = guests.machine(guest, tree=tree("guest"), source="None")
+    machine = guests.machine(guest, image=tree("guest"), source="None")
     lab.containers.start(machine, wait=None)
     try:
         command = ["sh", "-c", "cat /run/systemd/netif/leases/*; ip route; resolvectl query vm2.a.example"]

@@ -93,7 +93,10 @@ def test_drift_of_every_kind_is_found_and_healed_within_a_minute(lab: Lab) -> No
 
 def test_health_is_red_while_a_daemon_is_frozen_or_gone(lab: Lab) -> None:
     assert lab.get("/v1/health?fresh")["ok"]
-    for unit, names in ((DNSMASQ, {"dns guest0", "dhcp guest0"}), (METADATA, {"metadata", "metadata guest0"})):
+    for unit, names in (
+        (DNSMASQ, {"dns guest0", "dhcp guest0"}),
+        (METADATA, {"metadata", "metadata guest0"}),
+    ):
         for signal, undo in (("STOP", "CONT"),):
             process = lab.unit(unit, "MainPID")
             lab.run("kill", f"-{signal}", process)

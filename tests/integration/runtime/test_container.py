@@ -10,7 +10,7 @@ import pytest
 
 from appliance.runtime import cgroup, namespace, remains
 from appliance.runtime.container import Containers
-from appliance.runtime.naming import full_name, state_directory
+from appliance.runtime.naming import full_name
 from appliance.runtime.runtime import Interface, Machine, MachineError
 
 Tree = Callable[[str], Path]
@@ -46,10 +46,10 @@ def router(cloud: Containers, tree: Tree) -> Machine:
     cloud.switch.up(["guest0"])
     return Machine(
         name="r1",
-        tree=tree("router"),
+        image=tree("router"),
         interfaces=(GUEST, Interface(segment="guest0", mac="02:00:0a:01:01:02", name="other")),
         boot=b'{"role": "router"}',
-        state=state_directory(cloud.cloud, "r1"),
+        keeps=True,
     )
 
 
@@ -138,7 +138,7 @@ cloud = Containers(sys.argv[1])
 cloud.switch.up(["guest0"])
 interface = Interface(segment="guest0", mac="02:00:0a:01:01:01")
 print("starting", flush=True)
-cloud.start(Machine(name="r1", tree=Path(sys.argv[2]), interfaces=(interface,), boot=b"{}"))
+cloud.start(Machine(name="r1", image=Path(sys.argv[2]), interfaces=(interface,), boot=b"{}"))
 """
 
 
@@ -159,7 +159,7 @@ def test_clear_finds_what_a_killed_start_leaves(cloud: Containers, tree: Tree, d
 
 def test_a_machine_that_cant_boot_says_why(cloud: Containers, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="broken ended while starting"):
-        cloud.start(Machine(name="broken", tree=tmp_path))
+        cloud.start(Machine(name="broken", image=tmp_path))
     with pytest.raises(MachineError, match="broken doesn't run"):
         cloud.run("broken", ["true"])
     cloud.stop("broken")

@@ -11,14 +11,13 @@ def following(argv: list[str], option: str) -> str:
 def test_the_command_of_a_container(tmp_path: Path) -> None:
     machine = Machine(
         name="r1",
-        tree=Path("/trees/router"),
+        image=Path("/trees/router"),
         boot=b'{"secret": 1}',
-        state=Path("/state/r1"),
         binds=(Bind(source=Path("/a:b"), target="/mnt"),),
         files={"/etc/cloud/x.cfg": b"list: []"},
         environment={"SYSTEMD_LOG_LEVEL": "debug"},
     )
-    argv = nspawn(machine, full="sysvm-dev-r1", place=tmp_path)
+    argv = nspawn(machine, full="sysvm-dev-r1", place=tmp_path, state=Path("/state/r1"))
     assert following(argv, "--directory") == "/trees/router"
     assert following(argv, "--machine") == "sysvm-dev-r1"
     assert following(argv, "--hostname") == "r1"
@@ -32,7 +31,7 @@ def test_the_command_of_a_container(tmp_path: Path) -> None:
 
 
 def test_boot_data_is_for_root_only_and_on_no_command_line(tmp_path: Path) -> None:
-    machine = Machine(name="r1", tree=Path("/trees/router"), boot=b"PRIVATE KEY")
+    machine = Machine(name="r1", image=Path("/trees/router"), boot=b"PRIVATE KEY")
     argv = nspawn(machine, full="sysvm-dev-r1", place=tmp_path)
     assert (tmp_path / "sysvm.boot").stat().st_mode & 0o777 == 0o600
     assert not [word for word in argv if "PRIVATE" in word]
@@ -41,7 +40,7 @@ def test_boot_data_is_for_root_only_and_on_no_command_line(tmp_path: Path) -> No
 
 def test_a_machine_keeps_its_id_and_shares_it_with_none(tmp_path: Path) -> None:
     def identity(full: str) -> str:
-        return following(nspawn(Machine(name="r1", tree=Path("/t")), full=full, place=tmp_path), "--uuid")
+        return following(nspawn(Machine(name="r1", image=Path("/t")), full=full, place=tmp_path), "--uuid")
 
     assert identity("sysvm-dev-r1") == identity("sysvm-dev-r1")
     assert identity("sysvm-dev-r1") != identity("sysvm-other-r1")
