@@ -58,10 +58,12 @@ def main() -> None:
         return list(roles.role(boot.role).checks(controller.running))
 
     health = Health(checks)
+    # Before anything else asks nft by the same connection: a probe must not switch another's commit off.
+    capabilities = capability.probe(host.nft)
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
-    app = api.create(controller, health, usage, capability.probe())
+    app = api.create(controller, health, usage, capabilities)
     _serve(app, boot)
     usage.save()
 

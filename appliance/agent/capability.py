@@ -10,8 +10,7 @@ from appliance.engine.rtnetlink import IPRoute, NetlinkError
 _LINK = "sysvm-probe"
 
 
-def probe() -> Mapping[str, bool]:
-    nft = Nft()
+def probe(nft: Nft) -> Mapping[str, bool]:
     return {
         "nat": _accepts(nft, "chain c { type nat hook prerouting priority 0; dnat ip to 192.0.2.1; }"),
         "flowtables": nft.flowtables(),

@@ -13,7 +13,7 @@ from images.tree import build
 from tests.bench import report
 from tests.bench.benchmark import Benchmark
 
-NAMES = ("apply", "boot", "dhcp", "dns", "memory", "metadata", "peers")
+NAMES = ("apply", "boot", "dhcp", "dns", "forwarding", "memory", "metadata", "peers")
 
 
 @click.command()
