@@ -141,7 +141,7 @@ def _tcp(lab: Between) -> float:
 
 def _text(seen: Mapping[str, list[Seen]]) -> str:
     def middle(mode: str, what: str) -> float:
-        return median(getattr(each, what) for each in seen[mode])
+        return median(float(getattr(each, what)) for each in seen[mode])
 
     rows = []
     for mode in seen:
