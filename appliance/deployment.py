@@ -92,11 +92,16 @@ class Deployment:
         """Replace the machine by one from `image`. One that doesn't report healthy within `patience` seconds
         (an emulated one gets more) is replaced by the old one again, with what that had kept: WentBackError.
 
-        Raises UnhealthyError, and touches nothing, where the old one isn't healthy.
+        Raises UnhealthyError or MachineError, and touches nothing, where the old one isn't healthy, or can't
+        be gone back to.
         """
         settled = self.settle()
+        if settled.placement.image == str(image):
+            return settled
         before = settled.wait(patience=_SETTLED_SECONDS if settled is self else patience)
         old = settled.placement.image
+        if not Path(old).exists():
+            raise MachineError(f"{old}, which {self.name} runs from and could go back to, is gone")
         machines = settled.runtime
         changed = settled.place(image=str(image), previous=old)
         try:

@@ -173,9 +173,6 @@ def upgrade(connect: Connect, name: str, image: Path | None, patience: float) ->
     runs from the old image again if it doesn't report healthy from the new one."""
     with _deployment(connect, name) as deployment:
         newer = image or _newest(deployment)
-        if str(newer) == deployment.placement.image:
-            click.echo(f"{name} runs from {newer} already.")
-            return
         deployment.upgrade(newer, patience=patience)
     click.echo(f"{name} runs from {newer}.")
 

@@ -5,11 +5,11 @@ another hypervisor it may hang in its first millisecond, at full speed.
 """
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from appliance import disk
@@ -43,20 +43,21 @@ def kind(hypervisor: Hypervisor, *, image: Disk, full: str, progress: Callable[[
         progress("this host has no KVM: machines are emulated")
     else:
         progress("seeing whether a kernel boots with KVM")
-        trouble = _trouble(hypervisor, image=image, full=full)
-        chosen = "kvm" if trouble is None else "qemu"
-        if trouble is not None:
-            progress(f"KVM is there, but {trouble}: machines are emulated")
+        said = trouble(hypervisor, image=image, full=full, kind="kvm", seconds=_PATIENCE)
+        chosen = "kvm" if said is None else "qemu"
+        if said is not None:
+            progress(f"KVM is there, but {said}: machines are emulated")
     disk.write_json(_KNOWN, {**_known(), identity: chosen})
     return chosen
 
 
-def _trouble(hypervisor: Hypervisor, *, image: Disk, full: str) -> str | None:
-    """What keeps a machine from booting with KVM; None where it boots."""
+def trouble(hypervisor: Hypervisor, *, image: Disk, full: str, kind: Kind, seconds: float) -> str | None:
+    """What keeps a machine from booting so within that time; None where it boots. Raises MachineError where
+    that can't be found out."""
     machine = Machine(name="probe", image=Path(image.path), hardware=Hardware(memory=256))
     key = "00000000-0000-4000-8000-73797376616d"
     description = domain(
-        machine, full=full, key=key, kind="kvm", disks=(replace(image, read_only=True),), log="/dev/null"
+        machine, full=full, key=key, kind=kind, disks=(replace(image, read_only=True),), log="/dev/null"
     )
     connection = hypervisor.connection
     try:
@@ -65,33 +66,26 @@ def _trouble(hypervisor: Hypervisor, *, image: Disk, full: str) -> str | None:
         if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR:
             # QEMU ended, and these are its last words.
             return str(error.get_error_message()).strip().splitlines()[-1]
-        raise MachineError(f"What tries KVM can't be started: {error}") from error
-    try:
-        if _prints(connection, probe, deadline=time.monotonic() + _PATIENCE):
-            return None
-        return f"no kernel boots with it in {_PATIENCE:g} s"
-    finally:
-        with suppress(libvirt.libvirtError):
-            probe.destroy()
+        raise MachineError(f"What tries {kind} can't be started: {error}") from error
+    printed = bytearray()
+    # Without an event loop, libvirt hears of what a stream brings only while somebody waits for it.
+    reader = Thread(target=_read, args=(connection, probe, printed), daemon=True)
+    reader.start()
+    reader.join(seconds)
+    with suppress(libvirt.libvirtError):
+        # Which ends the stream, too.
+        probe.destroy()
+    reader.join()
+    return None if MARK in printed else f"no kernel boots with it in {seconds:g} s"
 
 
-def _prints(connection: Any, probe: Any, *, deadline: float) -> bool:
-    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
-    printed = b""
+def _read(connection: Any, probe: Any, printed: bytearray) -> None:
+    """Read the console into `printed` until the mark is there, or the end."""
+    stream = connection.newStream()
     with suppress(libvirt.libvirtError):
         probe.openConsole(None, stream, 0)
-        while time.monotonic() < deadline:
-            read = stream.recv(65536)
-            if read == b"":
-                return False
-            # Nothing to read is a number below zero.
-            if isinstance(read, int):
-                time.sleep(0.1)
-                continue
-            printed = printed[-200:] + read
-            if MARK in printed:
-                return True
-    return False
+        while MARK not in printed and (read := stream.recv(65536)):
+            printed += read
 
 
 def _known() -> dict[str, Kind]:

@@ -4,9 +4,9 @@ import os
 import select
 import sys
 import termios
-import time
 import tty
 from contextlib import suppress
+from threading import Event, Thread
 from typing import Any
 
 from appliance.runtime.binding import libvirt
@@ -18,15 +18,17 @@ _LEAVE = b"\x1d"
 
 def attach(connection: Any, domain: Any) -> int:
     """Until Ctrl-], the end of standard input, or the machine's. Exit status 0. Raises MachineError."""
-    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    stream = connection.newStream()
     with said(f"The console of {domain.name()} can't be opened"):
         domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
     keyboard = sys.stdin.fileno()
     settings = termios.tcgetattr(keyboard) if os.isatty(keyboard) else None
+    ended = Event()
     try:
         if settings is not None:
             tty.setraw(keyboard)
-        _pass_on(stream, keyboard)
+        Thread(target=_print, args=(stream, ended), daemon=True).start()
+        _type(stream, keyboard, ended)
     finally:
         if settings is not None:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)
@@ -35,26 +37,21 @@ def attach(connection: Any, domain: Any) -> int:
     return 0
 
 
-def _pass_on(stream: Any, keyboard: int) -> None:
-    while True:
-        with suppress(libvirt.libvirtError):
-            while isinstance(read := stream.recv(65536), bytes):
-                if not read:
-                    return
-                sys.stdout.buffer.write(read)
-                sys.stdout.flush()
-        # libvirt's stream is no descriptor to wait for: it is asked often enough not to be noticed.
-        if select.select([keyboard], [], [], 0.02)[0]:
-            typed = os.read(keyboard, 1024)
-            if not typed or _LEAVE in typed:
-                return
-            _send(stream, typed)
+def _print(stream: Any, ended: Event) -> None:
+    with suppress(libvirt.libvirtError):
+        while read := stream.recv(65536):
+            sys.stdout.buffer.write(read)
+            sys.stdout.flush()
+    ended.set()
 
 
-def _send(stream: Any, typed: bytes) -> None:
-    while typed:
-        sent = stream.send(typed)
-        if sent < 0:
-            time.sleep(0.01)
+def _type(stream: Any, keyboard: int, ended: Event) -> None:
+    while not ended.is_set():
+        if not select.select([keyboard], [], [], 0.2)[0]:
             continue
-        typed = typed[sent:]
+        typed = os.read(keyboard, 1024)
+        if not typed or _LEAVE in typed:
+            return
+        with suppress(libvirt.libvirtError):
+            while typed:
+                typed = typed[stream.send(typed) :]

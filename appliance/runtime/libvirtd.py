@@ -55,6 +55,8 @@ done
 for file in passwd group; do
     mount --bind "$1/$file" "/etc/$file"
 done
+# It would make this one when it logs first, which consoles may come before.
+mkdir -p /var/log/libvirt/qemu
 mount -t sysfs sysfs /sys
 exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/libvirtd.pid"
 """
