@@ -69,6 +69,7 @@ def _measure(lab: Between, say: Say) -> dict[str, list[Seen]]:
         "router, fast path on, nothing counted": lambda: _router(lab, uncounted),
         "router, fast path off": lambda: _router(lab, {**document(), "fast_path": False}),
     }
+    _router(lab, document())
     seen: dict[str, list[Seen]] = {mode: [] for mode in modes}
     with _servers(lab):
         for number in range(_ROUNDS):
@@ -87,9 +88,8 @@ def _router(lab: Between, wanted: Mapping[str, object]) -> None:
 
 def _plain(lab: Between) -> None:
     """Addresses, routes and forwarding stay as they were; only the agent would put rules back: it waits."""
-    lab.sh(
-        "systemctl kill --signal=STOP sysvm-agent; nft flush ruleset; grep -qx 1 /proc/sys/net/ipv4/ip_forward"
-    )
+    lab.sh("systemctl kill --signal=STOP sysvm-agent; nft flush ruleset")
+    assert lab.sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
 
 
 def _once(lab: Between) -> Seen:
