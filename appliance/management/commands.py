@@ -238,7 +238,11 @@ def _write_boot(output: Path, content: Any) -> None:
         sys.stdout.write(text)
         return
     try:
-        disk.replace(output, text.encode(), mode=0o600)
+        if output.exists() and not output.is_file():
+            # A device or a pipe is written to; a file in its place would be a surprise to everybody.
+            output.write_text(text)
+        else:
+            disk.replace(output, text.encode(), mode=0o600)
     except OSError as error:
         _fail(f"The boot data can't be written: {output}: {error.strerror}. "
               "Get it anew with `sysvm appliance boot`.")  # fmt: skip

@@ -42,7 +42,7 @@ class Switch:
     def plug(self, interface: Interface, *, into: str, name: str) -> None:
         """Give the namespace `into` an interface of this name on a segment. It is left down: its owner
         configures it. Raises ValueError for an unknown segment."""
-        port = port_name(into, name)
+        port = port_name(into, interface.mac)
         with namespace.opened(self.namespace) as links:
             bridge = links.link_lookup(ifname=interface.segment)
             if not bridge:
@@ -55,6 +55,6 @@ class Switch:
             links.link("set", index=links.link_lookup(ifname=port)[0], master=bridge[0], state="up")
 
 
-def port_name(owner: str, interface: str) -> str:
+def port_name(owner: str, mac: str) -> str:
     """What the switch's end of a cable is called: 15 characters at most, different for each."""
-    return "p" + hashlib.sha256(f"{owner}/{interface}".encode()).hexdigest()[:12]
+    return "p" + hashlib.sha256(f"{owner}/{mac}".encode()).hexdigest()[:12]

@@ -26,6 +26,13 @@ from appliance.management.plane import Plane
 COMMAND = "from appliance.management.commands import serve; serve()"
 
 
+PLACEMENT = {
+    "host": "qemu:///system",
+    "image": "/images/router.qcow2",
+    "interfaces": [{"mac": "02:00:00:00:00:01", "segment": "br0"}],
+}
+
+
 class Service:
     """The management plane in a process."""
 
@@ -272,6 +279,13 @@ def test_commands(service: Service, tmp_path: Path) -> None:
     run("create", "r1", "--control-mac", "02:00:00:00:00:01", "--control-address", "127.0.0.1/8",
         "--port", str(peer.port), "-o", str(boot))  # fmt: skip
     assert boot.stat().st_mode & 0o777 == 0o600
+    # A pipe, or /dev/null, is written to and stays what it is.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        run("boot", "r1", "-o", str(pipe))
+        assert Boot.model_validate_json(reader.communicate()[0]).name == "r1"
+    assert pipe.is_fifo()
     peer.start(Boot.model_validate_json(boot.read_bytes()), tmp_path)
     document.write_text(json.dumps(routes(1)))
     assert run("push", "r1", str(document), "--wait") == "r1 runs generation 1.\n"
@@ -288,6 +302,26 @@ def test_commands(service: Service, tmp_path: Path) -> None:
     peer.stop()
     service.stop()
     assert "sysvm serve" in run("list", code=1)
+
+
+def test_where_an_appliance_runs(service: Service, peer: Peer) -> None:
+    path = "/v1/appliances/r1/placement"
+    assert service.ask("GET", path).status_code == 404
+    assert service.ask("PUT", "/v1/appliances/r2/placement", PLACEMENT).status_code == 404
+    answer = service.ask("PUT", path, PLACEMENT | {"image": "relative"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/image")
+    for memory in (512, 1024):
+        assert service.ask("PUT", path, PLACEMENT | {"memory": memory}).status_code == 200
+        assert service.ask("GET", path).json()["memory"] == memory
+    service.stop(signal.SIGKILL)
+    service.start()
+    assert service.ask("GET", path).json()["interfaces"] == PLACEMENT["interfaces"]
+    assert service.ask("DELETE", path).status_code == 204
+    assert service.ask("GET", path).status_code == 404
+    service.ask("PUT", path, PLACEMENT)
+    # It goes with its appliance.
+    assert service.ask("DELETE", "/v1/appliances/r1").status_code == 204
+    assert service.ask("GET", path).status_code == 404
 
 
 def test_description_has_every_route(tmp_path: Path) -> None:
