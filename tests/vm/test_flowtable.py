@@ -168,8 +168,8 @@ def test_datagrams_keep_their_time_to_live_and_their_size(lab: Between) -> None:
             client.send(b"?")
             client.recv(100)
         except OSError as error:
-            assert error.errno == errno.EHOSTUNREACH
-            return True
+            # An earlier datagram's error may come first.
+            return error.errno == errno.EHOSTUNREACH
         return False
 
     until(expired)
