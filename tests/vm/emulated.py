@@ -86,8 +86,8 @@ class Emulated:
         """Switch on, with boot data as an SMBIOS OEM string unless told otherwise. QEMU inherits `files`."""
         self.boots += 1
         argv: list[str | Path] = ["qemu-system-x86_64", *ACCELERATION, "-machine", "q35"]
-        # One processor: with more, emulated in threads, one now and then runs into the breakpoint that another
-        # has just patched away, and the kernel panics.
+        # One processor: with more, emulated in threads, one now and then runs into the breakpoint that
+        # another has just patched away, and the kernel panics.
         argv += ["-m", "512", "-nodefaults", "-display", "none", "-no-reboot"]
         argv += ["-serial", f"file:{self.console_file}"]
         argv += ["-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"]
