@@ -115,6 +115,17 @@ class Ruleset:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FastPath:
+    """Flows between these links that come to the chain `fast_path` of an `inet` table take the kernel's
+    flowtable from then on, past all chains: nft(8), FLOWTABLES. `counted`: by the counters of the accounting
+    table as well. Without a flowtable in the kernel they go on as others do."""
+
+    table: str
+    links: tuple[str, ...]
+    counted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Counter:
     """A traffic counter in the accounting table, which is never replaced: bytes and packets of a
     guest network (`of` a link name) or of a public address."""
@@ -169,6 +180,7 @@ Resource = (
     | Rule
     | Sysctl
     | Ruleset
+    | FastPath
     | Counter
     | ChecksumFill
     | Leases

@@ -227,5 +227,8 @@ class RouterDocument(Document):
     """By public address: the guest that has it, for all protocols and ports, both ways."""
     port_forwards: Keyed[Name, PortForward] = {}
     firewall: Firewall = Firewall()
+    fast_path: bool = True
+    """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
+    quicker, and counted all the same. They outlive a change of rules with it as without."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None

@@ -47,6 +47,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
             for link, destinations in behind.items()
         },
         api_port=API_PORT,
+        fast_path=document.fast_path,
         ingress_policy=document.firewall.ingress.policy,
         egress_policies={
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"

@@ -4,17 +4,16 @@ import contextlib
 from collections.abc import Mapping
 
 from appliance.engine import checksum
-from appliance.engine.nft import Nft, NftError
+from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute, NetlinkError
 
 _LINK = "sysvm-probe"
 
 
-def probe() -> Mapping[str, bool]:
-    nft = Nft()
+def probe(nft: Nft) -> Mapping[str, bool]:
     return {
         "nat": _accepts(nft, "chain c { type nat hook prerouting priority 0; dnat ip to 192.0.2.1; }"),
-        "flowtables": _accepts(nft, "flowtable f { hook ingress priority 0; devices = { lo }; }"),
+        "flowtables": nft.flowtables(),
         "connection_limits": _accepts(nft, "chain c { ct count over 10 drop; }"),
         "checksum_fill": checksum.available(),
         "wireguard": _has_link_kind("wireguard"),
@@ -23,11 +22,7 @@ def probe() -> Mapping[str, bool]:
 
 
 def _accepts(nft: Nft, content: str) -> bool:
-    try:
-        nft.check(f"table inet sysvm_probe {{ {content}; }}")
-    except NftError:
-        return False
-    return True
+    return nft.accepts(f"table inet sysvm_probe {{ {content}; }}")
 
 
 def _has_link_kind(kind: str, **options: int) -> bool:

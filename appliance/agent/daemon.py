@@ -71,9 +71,9 @@ def run() -> None:
 
     health = Health(checks)
     # Guests are served by now. What the API takes to import takes long, and so does the kernel, which loads
-    # a module for some of what it is asked whether it can do.
+    # a module for some of what it is asked whether it can do; nobody else asks nft by that connection yet.
     with ThreadPoolExecutor(1) as pool:
-        capabilities = pool.submit(capability.probe)
+        capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
     app = api.create(controller, health, usage, capabilities.result())
     # What there is now stays: a collection needn't look at it ever.

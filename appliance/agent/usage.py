@@ -37,7 +37,9 @@ class Usage:
                         before = self._seen.get(name, {}).get(direction, {}).get(unit, 0)
                         # Less than before: the counter was made anew, and counts from 0.
                         grown = value - before if value >= before else value
-                        total = self._totals.setdefault(name, {}).setdefault(direction, {})
+                        # Behind a space: by which way the traffic went.
+                        of = name.partition(" ")[0]
+                        total = self._totals.setdefault(of, {}).setdefault(direction, {})
                         total[unit] = total.get(unit, 0) + grown
             self._seen = seen
             return json.loads(json.dumps(self._totals))  # type: ignore[no-any-return]

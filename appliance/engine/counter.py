@@ -1,15 +1,18 @@
-"""Observe and change traffic counters. Their table is never replaced: people are billed by it. It goes when
-nothing is to be counted any more.
+"""Observe and change traffic counters. Their tables are never replaced: people are billed by them. They go
+when nothing is to be counted any more.
 
-The table's chains look packets up in maps from a link or an address to a named counter, so a further
-counter is one object and one element, and touches no other.
+A table's chains look packets up in maps from a link or an address to a named counter, so a further counter
+is one object and an element or two, and touches no other. There are two tables of that name: packets that
+take the fast path are seen by the `netdev` family's hooks only.
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from appliance import disk
+from appliance.address import ipv4_int
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.ruleset import structure_digest
@@ -19,149 +22,247 @@ KIND = "Counter"
 TABLE = "sysvm_usage"
 DIRECTIONS = ("sent", "received")
 """As a guest sees it: sent goes out by a public address, received comes in by one."""
-_NOTE = f"nft-{TABLE}.json"
 
 # Guests' packets are counted after the firewall let them through (priority 10 is behind filter's 0);
 # public addresses where they are on the packet itself or, behind the translation, in conntrack.
-_STRUCTURE = f"""
-table inet {TABLE} {{
-    map network_sent {{ type ifname : counter; }}
-    map network_received {{ type ifname : counter; }}
-    map address_sent {{ type ipv4_addr : counter; }}
-    map address_received {{ type ipv4_addr : counter; }}
-    chain forward {{
+_CHAINS = """
+    map network_sent { type ifname : counter; }
+    map network_received { type ifname : counter; }
+    map address_sent { type ipv4_addr : counter; }
+    map address_received { type ipv4_addr : counter; }
+    chain forward {
         type filter hook forward priority 10; policy accept;
         counter name iifname map @network_sent
         counter name oifname map @network_received
         iifname "public*" ct direction original counter name ct original ip daddr map @address_received
         iifname "public*" ct direction reply counter name ct reply ip daddr map @address_received
-    }}
-    chain input {{
+    }
+    chain input {
         type filter hook input priority 10; policy accept;
         iifname "public*" counter name ip daddr map @address_received
-    }}
-    chain postrouting {{
+    }
+    chain postrouting {
         type filter hook postrouting priority 300; policy accept;
         oifname "public*" counter name ip saddr map @address_sent
-    }}
-}}
+    }
 """
+# Before the flowtable looks at it a packet is marked with where it came from. What the flowtable takes
+# leaves with its mark, and is counted; what it does not take loses the mark behind it, and is counted above.
+# Marks are numbers like addresses: smaller ones are others' (the kernel's own, of multicast reports).
+_FAST_CHAINS = """
+    map network_mark { type ifname : mark; }
+    map address_mark { type ipv4_addr : mark; }
+    map arrived { type mark : counter; }
+    map network_received { type ifname : counter; }
+    map address_sent { type ipv4_addr : counter; }
+    chain arriving {
+        meta mark set 0xe0000000
+        meta mark set iifname map @network_mark
+        iifname "public*" meta mark set ip daddr map @address_mark
+    }
+    chain not_taken {
+        meta mark set 0
+    }
+    chain leaving {
+        meta mark < 0x01000000 return
+        counter name meta mark map @arrived
+        counter name oifname map @network_received
+        oifname "public*" counter name ip saddr map @address_sent
+    }
+"""
+_STRUCTURES = {
+    family: f"table {family} {TABLE} {{{chains}}}\n"
+    for family, chains in (("inet", _CHAINS), ("netdev", _FAST_CHAINS))
+}
+_MARKED = {"network": "sent", "address": "received"}
+"""What is known of a packet only where it arrives."""
+_ETHERNET_BYTES = 14
+"""A header that packets have where they leave, and haven't where the others are counted."""
+HOOKS = {
+    "before": ("ingress", -10, "arriving"),
+    "behind": ("ingress", 10, "not_taken"),
+    "out": ("egress", 0, "leaving"),
+}
+"""The chains by which cards lead to those of the `netdev` table: hook, priority, and where to. A flowtable's
+priority is 0."""
 
 
 def plan(wanted: Sequence[Counter], host: Host, *, fresh: bool = False) -> Iterator[Change]:
+    for family in _STRUCTURES:
+        if family == "inet" or host.nft.flowtables():
+            yield from _plan_table(family, wanted, host, fresh=fresh)
+
+
+def _plan_table(family: str, wanted: Sequence[Counter], host: Host, *, fresh: bool) -> Iterator[Change]:
+    table = TABLE if family == "inet" else f"{TABLE} {family}"
     if not wanted:
-        if _exists(host):
-            yield Change(kind=KIND, name=TABLE, action="delete", run=lambda: _drop(host))
+        if _exists(family, host):
+            yield Change(kind=KIND, name=table, action="delete", run=lambda: _drop(family, host))
         return
-    listing = _listing(host, fresh=fresh)
-    if host.note(_NOTE) != _structure(listing):
+    listing = _listing(family, host, fresh=fresh)
+    if host.note(_note(family)) != _structure(family, listing):
         yield Change(
             kind=KIND,
-            name=TABLE,
+            name=table,
             action="update" if listing else "create",
             detail="its rules, without touching a counter",
-            run=lambda: _load_structure(host),
+            run=lambda: _load_structure(family, host),
         )
     present = {item["counter"]["name"] for item in listing if "counter" in item}
-    looked_up = _looked_up(listing) if fresh else present
+    elements = _observed_elements(listing)
     names = {_name(counter, direction) for counter in wanted for direction in DIRECTIONS}
     for counter in wanted:
-        if not {_name(counter, direction) for direction in DIRECTIONS} <= present & looked_up:
+        own = [_name(counter, direction) for direction in DIRECTIONS]
+        missing = [
+            name
+            for name in own
+            if name not in present
+            or (fresh and not elements >= {(place, value) for place, _, value in _elements(family, name)})
+        ]
+        if missing:
             yield Change(
                 kind=KIND,
                 name=f"{counter.kind} {counter.of}",
                 action="create",
-                run=lambda counter=counter: host.nft.run(_creation(counter)),  # type: ignore[misc]
+                detail="" if family == "inet" else "on the fast path",
+                run=lambda own=own: host.nft.run(_creation(family, own)),  # type: ignore[misc]
             )
     if gone := sorted(present - names):
         yield Change(
             kind=KIND,
-            name=TABLE,
+            name=table,
             action="delete",
             detail=f"counters go: {', '.join(gone)}",
-            run=lambda: _remove(gone, host),
+            run=lambda: _remove(family, gone, host),
         )
 
 
-def _listing(host: Host, *, fresh: bool) -> list[dict[str, Any]]:
+def _listing(family: str, host: Host, *, fresh: bool) -> list[dict[str, Any]]:
     """The table, without what its maps hold unless it is to be fresh: as last seen, for as long as nobody
     has committed anything to nft since."""
     if fresh:
-        return host.nft.listing(f"table inet {TABLE}")
+        return host.nft.listing(f"table {family} {TABLE}")
     generation = host.nft.generation()
-    kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(KIND)
+    place = f"{KIND} {family}"
+    kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(place)
     if kept is None or kept[0] != generation:
-        kept = host.seen[KIND] = generation, host.nft.listing(f"table inet {TABLE}", terse=True)
+        kept = host.seen[place] = generation, host.nft.listing(f"table {family} {TABLE}", terse=True)
     return kept[1]
 
 
-def _structure(listing: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What was sent and what the kernel lists; the counters themselves come and go."""
-    structure = [item for item in listing if "counter" not in item]
-    return {"sent": hashlib.sha256(_STRUCTURE.encode()).hexdigest(), "listed": structure_digest(structure)}
+def of_hook(item: dict[str, Any]) -> bool:
+    """Whether a listed item is one of the chains that name cards, or a rule of one."""
+    return item.get("chain", {}).get("name") in HOOKS or item.get("rule", {}).get("chain") in HOOKS
 
 
-def _load_structure(host: Host) -> None:
-    exists = f"flush table inet {TABLE}\n" if _exists(host) else ""
-    host.nft.run(exists + _STRUCTURE)
-    listing = host.nft.listing(f"table inet {TABLE}", terse=True)
-    disk.write_json(host.state / _NOTE, _structure(listing))
+def hook_text(name: str, devices: str) -> str:
+    """The commands that make one of these chains."""
+    hook, priority, target = HOOKS[name]
+    place = f"netdev {TABLE} {name}"
+    return (
+        f"add chain {place} {{ type filter hook {hook} {devices} priority {priority}; policy accept; }}\n"
+        f"add rule {place} jump {target}\n"
+    )
 
 
-def _looked_up(listing: Sequence[dict[str, Any]]) -> set[str]:
-    """Names of the counters that an element leads to."""
-    return {element[1] for item in listing if "map" in item for element in item["map"].get("elem", [])}
+def _note(family: str) -> str:
+    return f"nft-{TABLE}.json" if family == "inet" else f"nft-{TABLE}-{family}.json"
 
 
-def _drop(host: Host) -> None:
+def _structure(family: str, listing: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What was sent and what the kernel lists; the counters themselves, and hooks, come and go."""
+    structure = [item for item in listing if "counter" not in item and not of_hook(item)]
+    sent = hashlib.sha256(_STRUCTURES[family].encode()).hexdigest()
+    return {"sent": sent, "listed": structure_digest(structure)}
+
+
+def _load_structure(family: str, host: Host) -> None:
+    exists = f"flush table {family} {TABLE}\n" if _exists(family, host) else ""
+    host.nft.run(exists + _STRUCTURES[family])
+    listing = host.nft.listing(f"table {family} {TABLE}", terse=True)
+    disk.write_json(host.state / _note(family), _structure(family, listing))
+
+
+def _observed_elements(listing: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Map, and what an element of it leads to."""
+    return {
+        (item["map"]["name"], str(element[1]))
+        for item in listing
+        if "map" in item
+        for element in item["map"].get("elem", [])
+    }
+
+
+def _drop(family: str, host: Host) -> None:
     host.read_counters()
-    host.nft.run(f"delete table inet {TABLE}")
+    host.nft.run(f"delete table {family} {TABLE}")
     host.read_counters()
 
 
-def _remove(names: Sequence[str], host: Host) -> None:
+def _remove(family: str, names: Sequence[str], host: Host) -> None:
     host.read_counters()
-    host.nft.run("".join(map(_removal, names)))
+    host.nft.run("".join(_removal(family, name) for name in names))
     host.read_counters()
 
 
 def read(host: Host) -> dict[str, dict[str, dict[str, int]]]:
-    """Bytes and packets since each counter was made: `network-guest0` -> `sent` -> `bytes`."""
+    """Bytes and packets since each counter was made: `network-guest0` -> `sent` -> `bytes`. What took the
+    fast path is apart, as `network-guest0 netdev`: each begins anew for itself."""
     totals: dict[str, dict[str, dict[str, int]]] = {}
-    for item in host.nft.listing(f"counters table inet {TABLE}") if _exists(host) else []:
-        if "counter" in item and item["counter"].get("table") == TABLE:
-            of, _, direction = item["counter"]["name"].rpartition("-")
-            totals.setdefault(of, {})[direction] = {
-                "bytes": item["counter"]["bytes"],
-                "packets": item["counter"]["packets"],
-            }
+    for family in _STRUCTURES:
+        for item in host.nft.listing(f"counters table {family} {TABLE}") if _exists(family, host) else []:
+            if "counter" in item and item["counter"].get("table") == TABLE:
+                of, _, direction = item["counter"]["name"].rpartition("-")
+                packets = item["counter"]["packets"]
+                headers = _ETHERNET_BYTES * packets if family == "netdev" else 0
+                totals.setdefault(of if family == "inet" else f"{of} {family}", {})[direction] = {
+                    "bytes": item["counter"]["bytes"] - headers,
+                    "packets": packets,
+                }
     return totals
 
 
-def _exists(host: Host) -> bool:
-    return any(item["table"]["name"] == TABLE for item in host.nft.listing("tables inet") if "table" in item)
+def _exists(family: str, host: Host) -> bool:
+    tables = host.nft.listing(f"tables {family}")
+    return any(item["table"]["name"] == TABLE for item in tables if "table" in item)
 
 
 def _name(counter: Counter, direction: str) -> str:
     return f"{counter.kind}-{counter.of}-{direction}"
 
 
-def _creation(counter: Counter) -> str:
-    key = f'"{counter.of}"' if counter.kind == "network" else counter.of
-    return "".join(
-        f"add counter inet {TABLE} {_name(counter, direction)}\n"
-        f'add element inet {TABLE} {counter.kind}_{direction} {{ {key} : "{_name(counter, direction)}" }}\n'
-        for direction in DIRECTIONS
-    )
-
-
-def _removal(name: str) -> str:
+def _elements(family: str, name: str) -> Iterator[tuple[str, str, str]]:
+    """Map, key and value of the elements that lead to a counter."""
     kind, _, rest = name.partition("-")
     of, _, direction = rest.rpartition("-")
     key = f'"{of}"' if kind == "network" else of
-    # Added first: somebody may have taken the element away, and then it couldn't be deleted.
-    return (
-        f'add element inet {TABLE} {kind}_{direction} {{ {key} : "{name}" }}\n'
-        f"delete element inet {TABLE} {kind}_{direction} {{ {key} }}\n"
-        f"delete counter inet {TABLE} {name}\n"
+    if family == "netdev" and _MARKED[kind] == direction:
+        mark = str(_mark(kind, of))
+        yield f"{kind}_mark", key, mark
+        yield "arrived", mark, name
+    else:
+        yield f"{kind}_{direction}", key, name
+
+
+def _mark(kind: str, of: str) -> int:
+    """An address is its own mark. Those of the few networks are where nobody's address is (240.0.0.0/4)."""
+    return ipv4_int(of) if kind == "address" else 0xF0000000 | zlib.crc32(of.encode()) >> 4
+
+
+def _creation(family: str, names: Sequence[str]) -> str:
+    return "".join(f"add counter {family} {TABLE} {name}\n{_additions(family, name)}" for name in names)
+
+
+def _removal(family: str, name: str) -> str:
+    # Added first: somebody may have taken an element away, and then it couldn't be deleted.
+    gone = "".join(
+        f"delete element {family} {TABLE} {place} {{ {key} }}\n" for place, key, _ in _elements(family, name)
+    )
+    return f"{_additions(family, name)}{gone}delete counter {family} {TABLE} {name}\n"
+
+
+def _additions(family: str, name: str) -> str:
+    return "".join(
+        f'add element {family} {TABLE} {place} {{ {key} : "{value}" }}\n'
+        for place, key, value in _elements(family, name)
     )

@@ -16,6 +16,18 @@ _NEW_GENERATION = 10 << 8 | 15
 _GENERATION_ID = 1  # NFTA_GEN_ID
 
 
+# A flowtable, and the hook by which what takes it can still be counted.
+_FLOWTABLES = """
+table inet sysvm_probe {
+    flowtable probe { hook ingress priority 0; devices = { lo }; }
+    chain probe { flow add @probe; }
+}
+table netdev sysvm_probe {
+    chain probe { type filter hook egress device lo priority 0; }
+}
+"""
+
+
 # The library keeps tables of names outside its contexts, and makes no promise about threads.
 _LIBRARY = threading.Lock()
 
@@ -34,6 +46,7 @@ class Nft:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         self._socket.bind((0, 0))
         self._socket.settimeout(5)
+        self._flowtables: bool | None = None
 
     def run(self, commands: str) -> None:
         """Commands in nft syntax, as one transaction: all of them take effect or none."""
@@ -49,6 +62,20 @@ class Nft:
             self.run(commands)
         finally:
             self._dry_run(False)
+
+    def accepts(self, commands: str) -> bool:
+        """Whether the kernel would do it: what it lacks, it refuses."""
+        try:
+            self.check(commands)
+        except NftError:
+            return False
+        return True
+
+    def flowtables(self) -> bool:
+        """Whether the kernel has what the fast path is made of; asked once."""
+        if self._flowtables is None:
+            self._flowtables = self.accepts(_FLOWTABLES)
+        return self._flowtables
 
     def _dry_run(self, on: bool) -> None:
         # Some versions of the binding lack this one switch of the library's.

@@ -9,6 +9,7 @@ from appliance.engine import (
     address,
     checksum,
     counter,
+    fast_path,
     file,
     leases,
     link,
@@ -39,6 +40,8 @@ KINDS: Mapping[type, Kind] = {
     resources.Counter: counter,
     resources.ChecksumFill: checksum,
     resources.Link: link,
+    # It names links that are there.
+    resources.FastPath: fast_path,
     resources.Address: address,
     resources.Sysctl: sysctl,
     resources.Route: route,

@@ -21,6 +21,8 @@ from appliance.resources import Ruleset
 
 KIND = "Ruleset"
 OURS = "sysvm"
+FAST_PATH = "fast_path"
+"""A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
 _MOST_GONE = 1_000
 Elements = Mapping[str, Mapping[str, str | None]]
 
@@ -119,9 +121,14 @@ def _observe(table: str, host: Host) -> Observed | None:
 
 
 def structure_digest(listing: list[dict[str, Any]]) -> str:
-    """Of what the kernel lists of a table, whatever its elements and counters are."""
-    text = json.dumps([_without_moving_parts(item) for item in listing], sort_keys=True)
+    """Of what the kernel lists of a table, whatever its elements, counters and fast path are."""
+    structure = [_without_moving_parts(item) for item in listing if not of_fast_path(item)]
+    text = json.dumps(structure, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_fast_path(item: dict[str, Any]) -> bool:
+    return "flowtable" in item or item.get("rule", {}).get("chain") == FAST_PATH
 
 
 def _without_moving_parts(value: Any) -> Any:

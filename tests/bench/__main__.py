@@ -19,6 +19,7 @@ NAMES = (
     "builds",
     "dhcp",
     "dns",
+    "forwarding",
     "idle",
     "machine",
     "memory",

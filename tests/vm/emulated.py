@@ -81,8 +81,9 @@ class Emulated:
         uefi: bool = False,
         bus: str = "virtio",
         card: str = "virtio-net-pci",
+        files: Sequence[int] = (),
     ) -> None:
-        """Switch on, with boot data as an SMBIOS OEM string unless told otherwise."""
+        """Switch on, with boot data as an SMBIOS OEM string unless told otherwise. QEMU inherits `files`."""
         self.boots += 1
         argv: list[str | Path] = ["qemu-system-x86_64", *ACCELERATION, "-machine", "q35"]
         # One processor: with more, emulated by threads, one now and then meets the breakpoint that another
@@ -107,7 +108,7 @@ class Emulated:
             variables.write_bytes(OVMF_VARIABLES.read_bytes())
             argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF}"]
             argv += ["-drive", f"if=pflash,format=raw,file={variables}"]
-        self.process = subprocess.Popen([*argv, *arguments], stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*argv, *arguments], stdin=subprocess.DEVNULL, pass_fds=files)
 
     def _disk_device(self, bus: str) -> Sequence[str]:
         match bus:

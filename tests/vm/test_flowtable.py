@@ -1,0 +1,258 @@
+"""Established connections take the kernel's flowtable, and nobody but the firewall's chains misses them."""
+
+import errno
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from images.image import Image
+from tests.vm.between import FORWARDS, GUEST, INTERNET, PUBLIC, Between, between, document, until
+
+SIZE = 3_000_000
+PORT = 80
+# ip(7): IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, IP_RECVTTL.
+_DISCOVER_MTU, _DONT_FRAGMENT, _RECEIVE_ERRORS, _RECEIVE_TTL = 10, 2, 11, 12
+Totals = dict[str, dict[str, dict[str, int]]]
+
+
+@pytest.fixture(scope="module")
+def started(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
+    disk = image.directory / "sysvm-router.qcow2"
+    with between(disk, tmp_path_factory.mktemp("flowtable")) as lab:
+        lab.start()
+        yield lab
+
+
+@pytest.fixture
+def lab(started: Between) -> Between:
+    started.put(document())
+    return started
+
+
+def offloaded(lab: Between, protocol: str) -> list[str]:
+    """Connections that are in the flowtable, as the kernel lists them."""
+    listing = lab.sh("cat /proc/net/nf_conntrack").splitlines()
+    return [line for line in listing if f" {protocol} " in line and "[OFFLOAD]" in line]
+
+
+def by_the_chains(lab: Between) -> int:
+    """Bytes that they counted: those that didn't take the flowtable."""
+    listed = json.loads(lab.sh("nft -j list counters table inet sysvm_usage"))["nftables"]
+    return sum(item["counter"]["bytes"] for item in listed if "counter" in item)
+
+
+def grown(lab: Between, before: Totals) -> dict[str, int]:
+    """By how many bytes each counter grew, those that did much."""
+    return {
+        f"{name} {direction}": more
+        for name, directions in lab.usage().items()
+        for direction, values in directions.items()
+        if (more := values["bytes"] - before.get(name, {}).get(direction, {}).get("bytes", 0)) > SIZE / 2
+    }
+
+
+def listening(lab: Between, name: str) -> socket.socket:
+    server = lab.socket(name)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("", PORT))
+    server.listen()
+    return server
+
+
+def connected(lab: Between, client: str, address: str, port: int, server: str) -> tuple[socket.socket, Any]:
+    """Both ends of a connection."""
+    with listening(lab, server) as door:
+        here = lab.socket(client)
+        here.settimeout(60)
+        here.connect((address, port))
+        there, _ = door.accept()
+    there.settimeout(60)
+    return here, there
+
+
+def carry(here: socket.socket, there: socket.socket, size: int = SIZE) -> None:
+    """So many bytes from here to there. Not all at once: nobody reads meanwhile."""
+    for piece in (20_000,) * (size // 20_000):
+        here.sendall(bytes(piece))
+        while piece:
+            got = len(there.recv(piece))
+            assert got
+            piece -= got
+
+
+@pytest.mark.parametrize(
+    ("client", "address", "port", "server", "counters"),
+    [
+        ("vm1", INTERNET, PORT, "net", {"network-guest0 sent", f"address-{PUBLIC} sent"}),
+        ("net", FORWARDS, 8080, "vm1", {"network-guest0 received", f"address-{FORWARDS} received"}),
+        ("vm3", FORWARDS, 8080, "vm1", {"network-guest1 sent", "network-guest0 received"}),
+        ("vm2", FORWARDS, 8080, "vm1", {"network-guest0 sent", "network-guest0 received"}),
+    ],
+    ids=["source NAT", "port forward", "between networks", "hairpin"],
+)
+def test_a_connection_is_in_the_flowtable_and_counted(
+    lab: Between, client: str, address: str, port: int, server: str, counters: set[str]
+) -> None:
+    before = lab.usage()
+    seen = by_the_chains(lab)
+    here, there = connected(lab, client, address, port, server)
+    carry(here, there)
+    assert [line for line in offloaded(lab, "tcp") if f"dport={port} " in line]
+    change = grown(lab, before)
+    assert change.keys() == counters
+    for counted in change.values():
+        assert SIZE < counted < SIZE * 1.08, change
+    assert by_the_chains(lab) - seen < SIZE / 10
+    for end in (here, there):
+        end.close()
+
+
+def test_new_connections_meet_the_firewall_while_old_ones_go_on(lab: Between) -> None:
+    here, there = connected(lab, "net", FORWARDS, 8080, "vm1")
+    carry(here, there, 100_000)
+    closed = document()
+    closed["firewall"] = {"ingress": {"policy": "drop"}, "egress": {}}
+    lab.put(closed)
+    for client, address, port in (("net", FORWARDS, 8080), ("vm1", INTERNET, PORT)):
+        refused = lab.socket(client)
+        refused.settimeout(2)
+        with pytest.raises(TimeoutError):
+            refused.connect((address, port))
+    carry(here, there)
+    carry(there, here)
+    assert offloaded(lab, "tcp")
+    # Who has ended his connection isn't let in by what is left of it.
+    here.close()
+    there.close()
+    again = lab.socket("net")
+    again.settimeout(2)
+    with pytest.raises(TimeoutError):
+        again.connect((FORWARDS, 8080))
+
+
+def test_datagrams_keep_their_time_to_live_and_their_size(lab: Between) -> None:
+    server = lab.socket("vm1", socket.SOCK_DGRAM)
+    server.bind((GUEST, PORT))
+    server.setsockopt(socket.IPPROTO_IP, _RECEIVE_TTL, 1)
+    client = lab.socket("net", socket.SOCK_DGRAM)
+    client.connect((FORWARDS, 8080))
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 9)
+    client.setsockopt(socket.IPPROTO_IP, _DISCOVER_MTU, _DONT_FRAGMENT)
+    for _ in range(5):
+        client.send(b"?")
+        _, extra, _, peer = server.recvmsg(100, 100)
+        assert struct.unpack("=i", extra[0][2]) == (8,)
+        server.sendto(b"!", peer)
+        assert client.recv(100) == b"!"
+    assert offloaded(lab, "udp")
+
+    def told() -> bool:
+        # guest0 has an MTU of 1400, the outside one of 1500.
+        try:
+            client.send(bytes(1450))
+        except OSError as error:
+            assert error.errno == errno.EMSGSIZE
+            return True
+        return False
+
+    until(told)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    client.setsockopt(socket.IPPROTO_IP, _RECEIVE_ERRORS, 1)
+
+    def expired() -> bool:
+        try:
+            client.send(b"?")
+            client.recv(100)
+        except OSError as error:
+            # An earlier datagram's error may come first.
+            return error.errno == errno.EHOSTUNREACH
+        return False
+
+    until(expired)
+
+
+def devices(lab: Between) -> set[str]:
+    lines = lab.sh("nft list flowtables table inet sysvm 2>&1 || true").splitlines()
+    found = [line.partition("{")[2].strip(" }") for line in lines if "devices" in line]
+    return {name.strip() for names in found for name in names.split(",")}
+
+
+def test_cards_come_and_go(lab: Between) -> None:
+    assert devices(lab) == {"guest0", "guest1", "public0"}
+    here, there = connected(lab, "vm1", INTERNET, PORT, "net")
+    carry(here, there, 100_000)
+    lab.machine.monitor("device_del", id="guest1")
+    until(lambda: devices(lab) == {"guest0", "public0"})
+    carry(here, there)
+    assert offloaded(lab, "tcp")
+    until(lambda: lab.changes(document()) == ())
+    # Another card with the same address.
+    until(lambda: "guest1" not in lab.sh("ls /sys/class/net"))
+    device = {"netdev": "guest1", "mac": "02:00:0a:01:02:01", "id": "again", "bus": "guest1-port"}
+    lab.machine.monitor("device_add", driver="virtio-net-pci", **device)
+    until(lambda: devices(lab) == {"guest0", "guest1", "public0"})
+    until(lambda: lab.changes(document()) == ())
+    carry(here, there)
+    assert offloaded(lab, "tcp")
+    before = lab.usage()
+    other, far = connected(lab, "vm3", INTERNET, PORT, "net")
+    carry(other, far)
+    assert grown(lab, before).keys() == {"network-guest1 sent", f"address-{PUBLIC} sent"}
+
+
+def test_the_document_turns_it_off_and_on_under_a_connection(lab: Between) -> None:
+    here, there = connected(lab, "vm1", INTERNET, PORT, "net")
+    for on in (False, True):
+        before = lab.usage()
+        lab.put({**document(), "fast_path": on})
+        assert lab.changes({**document(), "fast_path": on}) == ()
+        assert devices(lab) == ({"guest0", "guest1", "public0"} if on else set())
+        carry(here, there)
+        assert bool(offloaded(lab, "tcp")) is on
+        assert grown(lab, before).keys() == {"network-guest0 sent", f"address-{PUBLIC} sent"}
+    uncounted = document()
+    del uncounted["accounting"]
+    lab.put(uncounted)
+    assert lab.changes(uncounted) == ()
+    carry(here, there)
+    assert offloaded(lab, "tcp")
+    assert "sysvm_usage" not in lab.sh("nft list tables")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "nft flush chain inet sysvm fast_path",
+        "nft flush chain inet sysvm fast_path; nft delete flowtable inet sysvm fast",
+        "nft delete chain netdev sysvm_usage before",
+        "nft delete table netdev sysvm_usage",
+        "nft delete element netdev sysvm_usage network_mark '{ \"guest0\" }'",
+    ],
+)
+def test_what_others_do_to_it_is_undone(lab: Between, harm: str) -> None:
+    places = ("table netdev sysvm_usage", "flowtables", "chain inet sysvm fast_path")
+    # In any order, and whatever was counted.
+    script = "".join(f"nft list {place} | sed 's/packets.*//'\n" for place in places)
+
+    def listing() -> list[str]:
+        return sorted(lab.sh(script).split())
+
+    before = listing()
+    lab.sh(harm)
+    assert listing() != before
+    until(lambda: listing() == before)
+
+
+def test_it_comes_back_with_the_machine(lab: Between) -> None:
+    kept = lab.usage()["network-guest0"]["sent"]["bytes"]
+    lab.machine.cut_power()
+    lab.start()
+    until(lambda: devices(lab) == {"guest0", "guest1", "public0"})
+    here, there = connected(lab, "vm1", INTERNET, PORT, "net")
+    carry(here, there)
+    assert offloaded(lab, "tcp")
+    assert lab.usage()["network-guest0"]["sent"]["bytes"] > kept + SIZE
