@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from appliance import roles
+from appliance.agent.cards import Cards
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
@@ -96,9 +97,10 @@ class Controller:
             self._settle(self.running, fresh=True)
 
     def watch(self, interval: float) -> None:
-        """Forever: find drift and heal it, every `interval` seconds."""
+        """Forever: find drift and heal it, every `interval` seconds and when a card comes or goes."""
+        cards = Cards()
         while True:
-            time.sleep(interval)
+            cards.wait(interval)
             try:
                 self.heal()
                 with self._lock:
