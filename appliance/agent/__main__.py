@@ -12,7 +12,7 @@ from flask import Flask
 
 from appliance import boot as boot_data
 from appliance import roles
-from appliance.agent import api, capability, server
+from appliance.agent import api, capability, clock, server
 from appliance.agent.controller import Controller
 from appliance.agent.health import Health
 from appliance.agent.notify import notify
@@ -45,6 +45,7 @@ def main() -> None:
         sys.exit(1)
     host = Host()
     host.state.mkdir(parents=True, exist_ok=True)
+    clock.advance(boot)
     controller = Controller(
         boot=boot, host=host, store=Store(host.persistent), sealer=Sealer.of(host.persistent)
     )
