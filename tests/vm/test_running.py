@@ -33,7 +33,7 @@ def push(router: Emulated, **sections: Any) -> None:
 def red(router: Emulated) -> dict[str, str]:
     """The checks that fail, and why."""
     with router.agent() as agent:
-        checks = agent.health()["checks"]
+        checks = agent.health(fresh=True)["checks"]
     return {check["name"]: check["detail"] for check in checks if not check["ok"]}
 
 
