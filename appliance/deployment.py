@@ -114,7 +114,8 @@ class Deployment:
             _expect_counted(before.usage, after.usage)
         except (UnhealthyError, MachineError, RemoteError) as error:
             self.progress(f"{error}; going back")
-            changed.settle().wait(patience=patience)
+            # However little patience the new one got: this one is known to work.
+            changed.settle().wait(patience=max(patience, HEALTHY_SECONDS))
             raise WentBackError(f"{self.name} runs from {old} again: {error}") from error
         done = changed.place(previous=None)
         machines.forget_snapshot(self.name)
