@@ -49,5 +49,13 @@ class LinkCheck:
     link: str
 
 
-Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NtpCheck:
+    """Ask NTP servers for the time (RFC 5905), one after the other until one tells it; ours is the same."""
+
+    name: str
+    servers: tuple[str, ...]
+
+
+Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck
 """`name` is what health and metrics call the check by."""

@@ -26,6 +26,13 @@ class StaticRoute(Model):
     metric: Annotated[int, Field(ge=0, le=4294967295)] = 0
 
 
+class Ntp(Model):
+    """Where a virtual machine gets the time from; a container has its host's clock."""
+
+    servers: Annotated[list[IpAddress], Field(min_length=1, max_length=8)]
+    """NTP servers (RFC 5905); the next is asked where one doesn't answer."""
+
+
 class Document(Model):
     """One appliance's whole wanted state. A section that is absent means that its things are gone."""
 
@@ -36,3 +43,4 @@ class Document(Model):
     """Grows with every change; an older one is refused."""
     interfaces: dict[InterfaceName, Interface] = {}
     routes: dict[Name, StaticRoute] = {}
+    ntp: Ntp | None = None

@@ -45,12 +45,14 @@ class Unit:
     """A systemd unit that runs and has loaded the files it depends on.
 
     The engine keeps the digests of what the running unit loaded: a changed `restart_on` file restarts
-    it, a changed `reload_on` file reloads it.
+    it, a changed `reload_on` file reloads it. A card of one of its `links` that is plugged in anew restarts
+    it, too: a daemon's sockets stay bound to the one that was pulled.
     """
 
     name: str
     restart_on: tuple[str, ...] = ()
     reload_on: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

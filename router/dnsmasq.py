@@ -72,7 +72,10 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
             )
             reload_on += [f"{directory}/dhcp-options/base", f"{directory}/dhcp-hosts/base"]
         yield Unit(
-            name=f"sysvm-dnsmasq@{network.link}.service", restart_on=(conf,), reload_on=tuple(reload_on)
+            name=f"sysvm-dnsmasq@{network.link}.service",
+            restart_on=(conf,),
+            reload_on=tuple(reload_on),
+            links=(network.link,),
         )
 
 

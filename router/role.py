@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from appliance.checks import Check
-from appliance.services import interfaces
+from appliance.services import interfaces, time
 from router import accounting, dnsmasq, fast_path, metadata, ruleset
 from router.document import RouterDocument
 from router.validation import problems
@@ -17,13 +17,14 @@ SERVICES = [
     dnsmasq,
     metadata,
     accounting,
+    time,
 ]
 
 SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata):
+    for service in (interfaces, dnsmasq, metadata, time):
         yield from service.checks(document)
 
 

@@ -69,7 +69,7 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
                 "state": controller.state,
                 "detail": controller.detail,
                 "capabilities": dict(capabilities),
-                "storage": storage(),
+                "storage": storage(controller.host.persistent),
                 "versions": versions(),
                 "started_at": controller.started_at,
             }

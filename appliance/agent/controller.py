@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from appliance import roles
+from appliance.agent.cards import Cards
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
@@ -76,6 +77,7 @@ class Controller:
         self._lock = threading.Lock()
         self._confirm_timer: threading.Timer | None = None
         self._before_confirm: Document | None = None
+        self._lost = ""
         self._role = roles.role(self.boot.role)
 
     # --- from boot on -------------------------------------------------------------------------------
@@ -89,16 +91,16 @@ class Controller:
                     self.running = roles.read(self.boot.role, stored)
             except Exception as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
-                log.error("The stored document can't be used: %s", error)
-                self._settle(self.running)
-                self.state, self.detail = "degraded", f"The stored document can't be used: {error}"
-                return
+                # And until that comes it is said.
+                self._lost = f"The stored document can't be used: {error}"
+                log.error(self._lost)
             self._settle(self.running, fresh=True)
 
     def watch(self, interval: float) -> None:
-        """Forever: find drift and heal it, every `interval` seconds."""
+        """Forever: find drift and heal it, every `interval` seconds and when a card comes or goes."""
+        cards = Cards()
         while True:
-            time.sleep(interval)
+            cards.wait(interval)
             try:
                 self.heal()
                 with self._lock:
@@ -117,7 +119,8 @@ class Controller:
                 self.host.seen.clear()
                 self.state, self.detail = "degraded", f"Failed to look for drift: {error}"
                 raise
-            if not drift and self.state in ("converged", "unconfirmed", "empty"):
+            settled = self.state in ("converged", "unconfirmed", "empty")
+            if not drift and (settled or (self._lost and self.detail == self._lost)):
                 return 0
             for change in drift:
                 log.warning("Drift: %s %s %s %s", change.action, change.kind, change.name, change.detail)
@@ -241,7 +244,9 @@ class Controller:
         self._end_confirm(keep=False)
         self.running = document
         self.state, self.detail = "converged", ""
-        if confirm is not None:
+        if confirm is None:
+            self._lost = ""
+        else:
             self._await_confirm(previous, keep, confirm)
         self.counts.applied += 1
         self.counts.last_apply_seconds = outcome.seconds
@@ -267,6 +272,8 @@ class Controller:
             self.detail = ""
             if self._confirm_timer is not None:
                 self.state = "unconfirmed"
+            elif self._lost:
+                self.state, self.detail = "degraded", self._lost
 
     def _converge(self, document: Document, *, fresh: bool = False) -> transaction.Outcome:
         wanted = roles.resources(document, self.boot)
@@ -287,7 +294,7 @@ class Controller:
         if keep:
             # Where it can't be kept, the change goes on waiting, and back by itself.
             self._keep()
-            self.state = "converged"
+            self.state, self._lost = "converged", ""
         self._confirm_timer.cancel()
         self._confirm_timer, self._before_confirm = None, None
         return True

@@ -15,7 +15,7 @@ from typing import Any
 
 from appliance import boot as boot_data
 from appliance import roles
-from appliance.agent import capability, local
+from appliance.agent import capability, clock, local
 from appliance.agent.controller import Controller
 from appliance.agent.health import Health
 from appliance.agent.notify import notify
@@ -49,6 +49,7 @@ def run() -> None:
         sys.exit(1)
     host = Host()
     host.state.mkdir(parents=True, exist_ok=True)
+    clock.advance(boot)
     controller = Controller(
         boot=boot, host=host, store=Store(host.persistent), sealer=Sealer.of(host.persistent)
     )

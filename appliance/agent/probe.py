@@ -2,6 +2,8 @@
 
 import http.client
 import socket
+import struct
+import time
 from pathlib import Path
 
 import dns.exception
@@ -10,9 +12,12 @@ import dns.query
 import dns.rdatatype
 
 from appliance import dhcp
-from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck, MetadataCheck
+from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck, MetadataCheck, NtpCheck
 
 _SECONDS = 2.0
+_NTP_PORT = 123
+_SINCE_1900 = 2_208_988_800
+_MOST_OFFSET = 1.0
 
 
 class ProbeError(Exception):
@@ -32,6 +37,8 @@ def run(check: Check) -> None:
             _metadata(check)
         case LinkCheck():
             _link(check)
+        case NtpCheck():
+            _ntp(check)
 
 
 def _dns(check: DnsCheck) -> None:
@@ -90,3 +97,42 @@ def _link(check: LinkCheck) -> None:
         raise ProbeError(f"There is no network card for {check.link}")
     if (directory / "carrier").read_text().strip() != "1":
         raise ProbeError(f"{check.link} has no carrier")
+
+
+def _ntp(check: NtpCheck) -> None:
+    silent = []
+    for server in check.servers:
+        try:
+            offset = ntp_offset(server)
+        except OSError as error:
+            silent.append(f"{server} doesn't tell the time: {error}")
+            continue
+        if abs(offset) > _MOST_OFFSET:
+            raise ProbeError(f"The clock is {-offset:+.1f} s off the time of {server}")
+        return
+    raise ProbeError("; ".join(silent))
+
+
+def ntp_offset(server: str, port: int = _NTP_PORT) -> float:
+    """Seconds that a server's clock is ahead of ours. Raises OSError where it doesn't tell."""
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(_SECONDS)
+        asking.connect((server, port))
+        # Version 4, a client, and nothing else (RFC 5905, section 7.3).
+        asked = time.time()
+        asking.send(bytes([4 << 3 | 3]) + bytes(47))
+        answer = asking.recv(512)
+        answered = time.time()
+    stratum = answer[1] if len(answer) >= 48 else 0
+    if not 0 < stratum < 16 or answer[0] >> 6 == 3:
+        raise OSError("its own clock is not set")
+    received, sent = _ntp_time(answer, 32), _ntp_time(answer, 40)
+    return (received - asked + sent - answered) / 2
+
+
+def _ntp_time(packet: bytes, place: int) -> float:
+    """Seconds since 1970. Of its 32 bits of seconds since 1900 the highest is clear from 2036 on."""
+    seconds, fraction = struct.unpack_from("!II", packet, place)
+    era = 0 if seconds >> 31 else 1
+    return float(seconds + (era << 32) - _SINCE_1900 + fraction / 2**32)

@@ -1,16 +1,23 @@
-"""Where the appliance's state is kept, as the machine found it at boot."""
+"""Where the appliance's state is kept, as the machine found it at boot, and whether there is room."""
 
+import os
 from pathlib import Path
 
 _FOUND = Path("/run/sysvm-machine/state")
+_ROOM = 1024 * 1024
+"""Bytes; a document of ten thousand items takes more, one of a hundred doesn't."""
 
 
-def storage() -> str:
+def storage(directory: Path) -> str:
     """`disk`; `disk: repaired`, so that some of it may be lost; `memory: WHY`, and it ends with the machine.
+    With `, full` behind it where less than 1 MiB is left in `directory`, the state's.
 
     A container's is `disk`: whoever runs it keeps the directory.
     """
     try:
-        return _FOUND.read_text().strip()
+        found = _FOUND.read_text().strip()
     except FileNotFoundError:
-        return "disk"
+        found = "disk"
+    # Not f_bfree: of that ext4 keeps some for itself, and from root, too.
+    room = os.statvfs(directory)
+    return f"{found}, full" if room.f_bavail * room.f_frsize < _ROOM else found

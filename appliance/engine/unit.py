@@ -19,7 +19,8 @@ from appliance.resources import Unit
 
 KIND = "Unit"
 OURS = "sysvm-*"
-OWN = "sysvm-agent.service"
+FIXED = frozenset({"sysvm-agent.service", "sysvm-boot.service", "sysvm-state.service"})
+"""Of those the ones that are there whatever the document says."""
 _LOG_SECONDS = 10
 
 
@@ -57,18 +58,21 @@ def _plan_unit(
     def stale(paths: Sequence[str]) -> bool:
         return any(path in changed or files.get(path) != _digest(path, host) for path in paths)
 
-    if stale(unit.restart_on):
+    # Of links as they will be named; one without a card has none to be bound to.
+    cards = {name: index for index, name in host.expected_names.items() if name in unit.links}
+    bound: Mapping[str, int] = loaded.get("links", {})
+    if stale(unit.restart_on) or any(bound.get(name) != index for name, index in cards.items()):
         yield Change(kind=KIND, name=unit.name, action="restart", run=lambda: _act("restart", unit, host))
     elif stale(unit.reload_on) or (unit.reload_on and loaded.get("invocation") != observed.invocation):
         yield Change(kind=KIND, name=unit.name, action="reload", run=lambda: _act("reload", unit, host))
 
 
 def _observe() -> dict[str, Observed]:
-    """The units with our prefix that systemd has loaded, but for the agent's own."""
+    """The units with our prefix that systemd has loaded, but for the fixed ones."""
     return {
         name: state
         for name, state in systemd.units(OURS).items()
-        if name.endswith(".service") and name != OWN
+        if name.endswith(".service") and name not in FIXED
     }
 
 
@@ -86,9 +90,12 @@ def _digest(path: str, host: Host) -> str | None:
 
 
 def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
-    # Digests are taken before the daemon reads: if a file changes in between, the note is the old
-    # one and the unit is loaded once more, never once too few.
+    # Digests and indexes are taken before the daemon reads: if a file changes in between, the note is the
+    # old one and the unit is loaded once more, never once too few.
     files = {path: _digest(path, host) for path in (*unit.restart_on, *unit.reload_on)}
+    links = {link["name"]: index for index, link in host.links().items() if link["name"] in unit.links}
+    if verb == "reload":
+        links = (host.note(f"units/{unit.name}.json") or {}).get("links", {})
     try:
         systemd.act(verb, unit.name)
     except (systemd.SystemdError, OSError) as error:
@@ -96,9 +103,8 @@ def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
     state = _observe().get(unit.name)
     if state is None or state.active != "active":
         raise UnitError(f"{unit.name} is not active after {verb}\n{_log(unit.name)}")
-    disk.write_json(
-        host.state / "units" / f"{unit.name}.json", {"invocation": state.invocation, "files": files}
-    )
+    loaded = {"invocation": state.invocation, "files": files, "links": links}
+    disk.write_json(host.state / "units" / f"{unit.name}.json", loaded)
 
 
 def _stop(name: str, host: Host) -> None:

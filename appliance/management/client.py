@@ -152,8 +152,10 @@ class Agent:
             answer=answer,
         )
 
-    def health(self) -> Any:
-        return self._decoded(self._request("GET", "/v1/health", answers=(200, 503))[1])
+    def health(self, *, fresh: bool = False) -> Any:
+        """What the probes found last, or, `fresh`, what they find now."""
+        path = "/v1/health?fresh" if fresh else "/v1/health"
+        return self._decoded(self._request("GET", path, answers=(200, 503))[1])
 
     def usage(self) -> Any:
         return self._decoded(self._request("GET", "/v1/usage")[1])

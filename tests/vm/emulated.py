@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +45,27 @@ def ask(stream: TextIO, command: str, **arguments: Any) -> Any:
     return answer["return"]
 
 
+def blank_state(directory: Path) -> Path:
+    """A disk for a machine's state, with nothing on it."""
+    path = directory / "state.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "128M"], check=True)
+    return path
+
+
+def more_card(mac: str) -> tuple[str, ...]:
+    """QEMU's words for one more network card, on a network of its own."""
+    noun = f"net{mac[-5:].replace(':', '')}"
+    return ("-netdev", f"hubport,id={noun},hubid={int(mac[-5:-3], 16)}",
+            "-device", f"virtio-net-pci,netdev={noun},mac={mac},romfile=")  # fmt: skip
+
+
+def together(*tasks: Callable[[], object]) -> None:
+    """Do them at once: machines boot, each on a processor. Raises what the first of them raises."""
+    with ThreadPoolExecutor(len(tasks)) as threads:
+        for done in [threads.submit(task) for task in tasks]:
+            done.result()
+
+
 @dataclass
 class Emulated:
     directory: Path
@@ -51,6 +74,8 @@ class Emulated:
     name: str = "r1"
     size: str | None = None
     """Of the disk, if not the image's."""
+    state: Path | None = None
+    """A disk for the state alone, raw or qcow2; what the machine writes goes into it."""
     port: int = field(default_factory=free_port)
     ssh_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -81,10 +106,23 @@ class Emulated:
         uefi: bool = False,
         bus: str = "virtio",
         card: str = "virtio-net-pci",
+        state_device: str = "virtio-blk-pci",
+        snapshot: str | None = None,
         files: Sequence[int] = (),
     ) -> None:
-        """Switch on, with boot data as an SMBIOS OEM string unless told otherwise. QEMU inherits `files`."""
+        """Switch on, with boot data as an SMBIOS OEM string unless told otherwise. With a `snapshot` it goes
+        on from there instead. QEMU inherits `files`."""
         self.boots += 1
+        self._started = partial(
+            self.start,
+            *arguments,
+            smbios=smbios,
+            uefi=uefi,
+            bus=bus,
+            card=card,
+            state_device=state_device,
+            files=files,
+        )
         argv: list[str | Path] = ["qemu-system-x86_64", *ACCELERATION, "-machine", "q35"]
         # One processor: with more, emulated by threads, one now and then meets the breakpoint that another
         # has just patched away, and the kernel panics.
@@ -92,6 +130,9 @@ class Emulated:
         argv += ["-serial", f"file:{self.console_file}"]
         argv += ["-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"]
         argv += ["-drive", f"file={self.overlay},if=none,id=disk", *self._disk_device(bus)]
+        if self.state is not None:
+            argv += ["-drive", f"file={self.state},format={self.state.suffix[1:]},if=none,id=state"]
+            argv += ["-device", f"{state_device},serial=sysvm-state,drive=state"]
         argv += ["-device", "virtio-serial", "-device", f"virtserialport,chardev=ga,name={GUEST_AGENT}"]
         argv += ["-chardev", f"socket,id=ga,path={self.directory / 'ga'},server=on,wait=off"]
         forward = f"hostfwd=tcp:127.0.0.1:{self.port}-{ADDRESS}:8443"
@@ -108,20 +149,34 @@ class Emulated:
             variables.write_bytes(OVMF_VARIABLES.read_bytes())
             argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF}"]
             argv += ["-drive", f"if=pflash,format=raw,file={variables}"]
-        self.process = subprocess.Popen([*argv, *arguments], stdin=subprocess.DEVNULL, pass_fds=files)
+        argv += ["-loadvm", snapshot] if snapshot else []
+        with (self.directory / "qemu.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*argv, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=files,
+            )
+
+    def start_again(self) -> None:
+        """Switch on with the same hardware."""
+        self._started()
 
     def _disk_device(self, bus: str) -> Sequence[str]:
+        # Firmware would else take whichever disk it finds first.
+        first = "drive=disk,bootindex=1"
         match bus:
             case "virtio":
-                return ("-device", "virtio-blk-pci,drive=disk")
+                return ("-device", f"virtio-blk-pci,{first}")
             case "ahci":
-                return ("-device", "ide-hd,drive=disk")
+                return ("-device", f"ide-hd,{first}")
             case "scsi":
-                return ("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk")
+                return ("-device", "virtio-scsi-pci", "-device", f"scsi-hd,{first}")
             case "vmware":
-                return ("-device", "pvscsi", "-device", "scsi-hd,drive=disk")
+                return ("-device", "pvscsi", "-device", f"scsi-hd,{first}")
             case _:
-                return ("-device", f"{bus},drive=disk")
+                return ("-device", f"{bus},{first}")
 
     def cut_power(self) -> None:
         """The machine stops between two instructions; what its disk has is what it has."""
@@ -129,6 +184,21 @@ class Emulated:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def snapshot(self, name: str) -> None:
+        """Keep what the machine is now, memory and disks, inside of its disks, which are qcow2."""
+        said = self.monitor("human-monitor-command", **{"command-line": f"savevm {name}"})
+        assert said == "", said
+
+    def copy(self, directory: Path) -> "Emulated":
+        """The same machine once more, snapshots included; this one must be off."""
+        twin = Emulated(directory, self.disk, name=self.name)
+        twin.authority, twin.boot = self.authority, self.boot
+        subprocess.run(["cp", "--sparse=always", self.overlay, twin.overlay], check=True)
+        if self.state is not None:
+            twin.state = directory / self.state.name
+            subprocess.run(["cp", "--sparse=always", self.state, twin.state], check=True)
+        return twin
 
     def power_button(self) -> None:
         self.monitor("system_powerdown")
@@ -167,6 +237,17 @@ class Emulated:
         assert ended.get("exitcode") == 0, (argv, printed)
         return printed["out-data"]
 
+    def wait_until_it_runs(self) -> None:
+        """Until QEMU executes instructions: a snapshot is loaded."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.assert_running()
+            with contextlib.suppress(OSError):
+                if self.monitor("query-status")["running"]:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     # --- what it says -------------------------------------------------------------------------------
 
     @property
@@ -190,7 +271,8 @@ class Emulated:
 
     def assert_running(self) -> None:
         assert self.process is not None
-        assert self.process.poll() is None, f"QEMU ended; the console said:\n{self.console[-3000:]}"
+        said = (self.directory / "qemu.log").read_text(errors="replace")[-1000:]
+        assert self.process.poll() is None, f"QEMU ended: {said}\nThe console said:\n{self.console[-3000:]}"
 
     def agent(self) -> Agent:
         context = self.authority.client_context()

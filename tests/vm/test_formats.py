@@ -13,7 +13,7 @@ import pytest
 from images.image import SUMS, Image
 from images.image import build as build_image
 from images.step import Steps
-from tests.vm.conftest import Start
+from tests.vm.emulated import Emulated
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 
@@ -86,23 +86,20 @@ def test_the_container_image_says_what_its_blobs_are(image: Image, tmp_path: Pat
     assert (tmp_path / docker["Layers"][0]).samefile(layer)
 
 
-def test_the_bill_of_materials_is_what_is_installed(image: Image, machine: Start) -> None:
+def test_the_bill_of_materials_is_what_is_installed(image: Image, running: Emulated) -> None:
     bill = read_json(shipped(image, "machine.cdx.json"))
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     references = [component["bom-ref"] for component in bill["components"]]
     assert len(references) == len(set(references))
     listed = {(component["name"], component["version"]) for component in bill["components"]}
-    router = machine()
-    router.start()
-    router.wait_until_it_answers()
-    packages = router.run("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
+    packages = running.run("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
     # Who imports it is asked, not its files.
     ask = "for d in m.distributions(path=['/usr/lib/sysvm']): print(d.name, d.version)"
     ask = f"import importlib.metadata as m\n{ask}"
-    libraries = router.run("/usr/bin/python3", "-c", ask).lower().replace("_", "-")
+    libraries = running.run("/usr/bin/python3", "-c", ask).lower().replace("_", "-")
     installed = {tuple(line.split()) for line in (packages + libraries).splitlines()}
     assert listed == installed
-    kernel = router.run("uname", "-r").strip()
+    kernel = running.run("uname", "-r").strip()
     assert any(name == f"linux-image-{kernel}" for name, _ in listed)
     manifest = read_json(shipped(image, "machine.manifest.json"))
     assert {*manifest["packages"].items(), *manifest["python"].items()} == listed

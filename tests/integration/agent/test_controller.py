@@ -116,6 +116,15 @@ def test_a_store_that_cannot_be_read_leaves_the_firewall_up(
     (tmp_path / "store" / "document.json").write_bytes(stored)
     again = started(tmp_path)
     assert (again.state, ports(again)) == ("degraded", [])
+    # As long as nothing is put in its place; a change that isn't confirmed isn't.
+    again.heal()
+    assert again.state == "degraded" and "can't be used" in again.detail
+    again.put(value(1, **letting_in(81)), confirm=0.05)
+    assert again.state == "unconfirmed"
+    deadline = time.monotonic() + 10
+    while again.state == "unconfirmed" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (again.state, ports(again)) == ("degraded", []) and "can't be used" in again.detail
     assert again.put(value(1, **letting_in(80))).state == "converged"
 
 

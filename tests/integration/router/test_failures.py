@@ -123,9 +123,9 @@ def test_degraded_where_going_back_fails_too_and_healed_once_it_can_be(lab: Lab)
 
 @pytest.fixture
 def small_disk(lab: Lab) -> Iterator[Lab]:
-    """The state directory on a tmpfs of 1 MB."""
+    """The state directory on a tmpfs of 3 MB."""
     lab.sh("systemctl stop sysvm-agent; cp -a /var/lib/sysvm /run/kept; "
-           "mount -t tmpfs -o size=1m,mode=755 none /var/lib/sysvm; cp -a /run/kept/. /var/lib/sysvm/; "
+           "mount -t tmpfs -o size=3m,mode=755 none /var/lib/sysvm; cp -a /run/kept/. /var/lib/sysvm/; "
            "systemctl start sysvm-agent")  # fmt: skip
     lab.ready()
     yield lab
@@ -141,7 +141,9 @@ def fill(lab: Lab, directory: str) -> None:
 def test_a_full_disk_refuses_the_push_and_changes_nothing(small_disk: Lab) -> None:
     lab = small_disk
     before = lab.get("/v1/config")
+    assert lab.status()["storage"] == "disk"
     fill(lab, "/var/lib/sysvm")
+    assert lab.status()["storage"] == "disk, full"
     changed = document()
     changed["dns"]["guest0"]["records"] = {f"n{i}": ["10.1.1.70"] for i in range(500)}
     changed["metadata"]["guest0"]["guests"][VM1]["password"] = "correct horse"

@@ -5,7 +5,7 @@ from router_lab import Lab
 
 
 def test_a_kernel_without_flowtables_is_no_reason_to_fail(lab: Lab) -> None:
-    able = lab.status()["capabilities"]["flowtables"]
+    able = lab.status()["capabilities"]["flowtable"]
     for wanted in (True, False, True):
         lab.put({**document(), "fast_path": wanted})
         assert lab.drift() == []

@@ -26,6 +26,7 @@ def test_both_services() -> None:
             f"{DIRECTORY}/servers", f"{DIRECTORY}/hosts/base",
             f"{DIRECTORY}/dhcp-options/base", f"{DIRECTORY}/dhcp-hosts/base",
         ),
+        links=("guest0",),
     )  # fmt: skip
 
 
