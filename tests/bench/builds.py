@@ -44,9 +44,10 @@ def run(say: Say) -> str:
 
 def build(checkout: Path, cache: Path) -> tuple[float, list[tuple[str, float]]]:
     """Seconds, and the seconds of its steps, the longest first."""
+    out = checkout / "dist"
     started = time.monotonic()
     ran = subprocess.run(
-        [sys.executable, "-m", "images", "images", "router", "--out", checkout / "dist"],
+        [sys.executable, "-m", "images", "images", "router", "--out", out],
         cwd=checkout,
         env={**environ, "SYSVM_CACHE": str(cache), "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,
@@ -56,6 +57,7 @@ def build(checkout: Path, cache: Path) -> tuple[float, list[tuple[str, float]]]:
     )
     seconds = time.monotonic() - started
     if ran.returncode != 0:
-        raise RuntimeError(f"Building the image failed:\n{ran.stderr[-4000:]}")
+        said = (out / "router.log").read_text()[-4000:]
+        raise RuntimeError(f"Building the image failed:\n{ran.stderr[-2000:]}\n{said}")
     steps = re.findall(r"^router: (.+) ([0-9.]+) s$", ran.stderr, flags=re.MULTILINE)
     return seconds, sorted(((step, float(took)) for step, took in steps), key=lambda step: -step[1])
