@@ -28,7 +28,7 @@ def test_the_beginning_of_a_certificate(begins: str, ends: str) -> None:
 
 
 def test_what_is_no_certificate_says_nothing() -> None:
-    with pytest.raises(ValueError, match=r"PEM|valid"):
+    with pytest.raises(ValueError, match="valid"):
         beginning("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    with pytest.raises(ValueError, match=r"PEM|valid"):
+    with pytest.raises(ValueError, match="valid"):
         beginning("nothing")
