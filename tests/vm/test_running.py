@@ -85,7 +85,7 @@ def test_a_card_is_plugged_in_and_pulled(running: Emulated) -> None:
     absent = {"link guest5", "dns guest5", "dhcp guest5"}
     wait_for_health(running, absent)
     assert red(running)["link guest5"] == "There is no network card for guest5"
-    running.monitor("netdev_add", type="hubport", id="later", hubid=7)
+    running.monitor("netdev_add", type="user", id="later", restrict=True)
     for _ in range(2):
         running.monitor(
             "device_add", driver="virtio-net-pci", id="card", netdev="later", mac=GUEST, bus="free"
