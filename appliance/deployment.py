@@ -111,7 +111,7 @@ class Deployment:
             self.progress(f"starting it from {image}")
             machines.start(changed.machine(str(image)), wait=None)
             after = changed.wait(patience=patience)
-            _expect_counted(before.usage, after.usage)
+            expect_counted(before.usage, after.usage)
         except (UnhealthyError, MachineError, RemoteError) as error:
             self.progress(f"{error}; going back")
             # However little patience the new one got: this one is known to work.
@@ -186,7 +186,7 @@ def _report(remote: Remote, name: str) -> Report:
     return Report(image=status["versions"].get("image", "?"), usage=usage)
 
 
-def _expect_counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def expect_counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Counters that people are billed by never go back."""
     for name, counter in before.items():
         for way, counts in counter.items():

@@ -47,12 +47,16 @@ def bootstrap(tree: Path, packages: Sequence[str], *, options: Sequence[str]) ->
         "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
     ]
     # fmt: on
+    # No part of what comes out, but of what is said when nothing does.
+    words = ["--verbose"]
     made = subprocess.run(
-        [*contained, "mmdebstrap", *options, f"--include={','.join(packages)}", SUITE, tree],
+        [*contained, "mmdebstrap", *options, *words, f"--include={','.join(packages)}", SUITE, tree],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        close_fds=False,
+        # Without the locks that others of our processes hold on to: mmdebstrap tells apt to write to a file
+        # by its number, by way of a shell that knows no numbers of two digits.
+        close_fds=True,
     )
     if made.returncode != 0:
-        raise RuntimeError(f"mmdebstrap failed with status {made.returncode}:\n{made.stderr[-4000:]}")
+        raise RuntimeError(f"mmdebstrap failed with status {made.returncode}:\n{made.stderr[-8000:]}")

@@ -60,12 +60,10 @@ def up(
     Returns when guests are powered on, not when they have booted. Raises RuntimeError if an image can't be
     built, MachineError if a machine can't be started, RemoteError if the router doesn't take its document.
     """
-    if present(cloud).runtime.names():
-        if virtual and not present(cloud).virtual:
-            raise MachineError(
-                f"{cloud} is up as containers: `sysvm devcloud down` first, or give a --cloud"
-            )
-        virtual = present(cloud).virtual
+    there = present(cloud)
+    if virtual and not there.virtual and there.runtime.names():
+        raise MachineError(f"{cloud} is up as containers: take it down first, or name another --cloud")
+    virtual = virtual or there.virtual
     form = chosen(cloud, virtual=virtual, cache=cache, progress=progress)
     router_image, guest_image = form.image("router"), form.image("guest")
     with alone(cloud):

@@ -96,7 +96,10 @@ def down(chosen: Chosen) -> None:
 def status(chosen: Chosen) -> None:
     """What is up."""
     table = Table("", "name", "kind", Column(overflow="fold"), box=None, header_style="dim")
-    members = clouds.status(cloud=chosen.cloud)
+    try:
+        members = clouds.status(cloud=chosen.cloud)
+    except MachineError as error:
+        raise click.ClickException(f"{error}\n`sysvm devcloud up` repairs it, `down` removes it") from error
     for member in members:
         mark = "[green]up[/]" if member.up else "[red]down[/]"
         table.add_row(mark, member.name, member.kind, member.detail)

@@ -28,8 +28,11 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, unless it runs. It has its own session and doesn't end with us."""
-        if self.running():
-            return
+        if not self.running():
+            self.launch()
+
+    def launch(self) -> None:
+        """Start it, whatever is in its group."""
         full = full_name(self.cloud, self.name)
         run_directory(self.cloud).mkdir(mode=0o700, parents=True, exist_ok=True)
         cgroup.create(full)

@@ -5,6 +5,7 @@ own in place of the host's, and the machines it starts are in its control group,
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from appliance import disk
@@ -75,11 +76,13 @@ def daemon(cloud: str) -> Daemon:
 
 def up(cloud: str) -> str:
     """Have it up; its URI. Raises MachineError with the end of its log where it doesn't start."""
+    with suppress(MachineError):
+        return _answering(cloud)
     process = daemon(cloud)
-    if not process.running():
-        disk.replace(_place(cloud) / "libvirtd.conf", _DAEMON.encode())
-        disk.replace(_place(cloud) / "etc/libvirt/qemu.conf", _QEMU.encode())
-        process.start()
+    disk.replace(_place(cloud) / "libvirtd.conf", _DAEMON.encode())
+    disk.replace(_place(cloud) / "etc/libvirt/qemu.conf", _QEMU.encode())
+    # Its machines may be in the group still: one that starts anew finds them.
+    process.launch()
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

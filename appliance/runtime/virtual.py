@@ -112,10 +112,13 @@ class VirtualMachines:
             raise MachineError(f"{name} has not booted after {allowed:g} s{self._last_words(name)}")
 
     def _last_words(self, name: str) -> str:
+        elsewhere = urlsplit(self.hypervisor.uri).hostname
         try:
-            printed = self.status(name).console.read_text(errors="replace")
+            printed = "" if elsewhere else self.status(name).console.read_text(errors="replace")
         except OSError:
-            return f"; see its console on {self.hypervisor.uri}"
+            printed = ""
+        if not printed:
+            return f"; see its console on {elsewhere or self.hypervisor.uri}"
         return "\n" + "\n".join(printed.splitlines()[-20:])
 
     def slowness(self, name: str) -> float:

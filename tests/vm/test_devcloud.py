@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from appliance.devcloud import intent, plane
 from appliance.devcloud.checks import Prover
 from appliance.devcloud.form import present, tree_of
 from appliance.devcloud.layout import GUEST_SEGMENT, ROUTER
-from appliance.runtime import remains
+from appliance.runtime import libvirtd, remains
 from appliance.runtime.acceleration import trouble
 from appliance.runtime.binding import libvirt
+from appliance.runtime.naming import run_directory
 from appliance.runtime.runtime import Interface, MachineError
 from appliance.runtime.virtual import VirtualMachines
 from images import qcow2
@@ -60,6 +62,21 @@ def test_a_router_and_its_guests_do_all_that_containers_do(prover: Prover) -> No
     assert len(verdicts) >= 22
     assert [verdict for verdict in verdicts if not verdict.ok] == []
     assert all(member.up for member in clouds.status(cloud=prover.cloud))
+
+
+def test_a_libvirtd_that_was_killed_finds_its_machines_again(
+    prover: Prover, runtime: VirtualMachines
+) -> None:
+    process = libvirtd.daemon(prover.cloud)
+    place = run_directory(prover.cloud) / "libvirtd/libvirtd.pid"
+    os.kill(int(place.read_text()), signal.SIGKILL)
+    with pytest.raises(MachineError, match="can't be reached"):
+        VirtualMachines(prover.cloud, uri=libvirtd.uri(prover.cloud)).names()
+    assert process.running()
+    clouds.up(cloud=prover.cloud)
+    again = present(prover.cloud).runtime
+    assert again.names() == ["router", "vm1", "vm2"]
+    assert again.run("router", ["hostname"]).returncode == 0
 
 
 def test_a_kernel_that_boots_is_told_from_one_that_doesnt(runtime: VirtualMachines) -> None:

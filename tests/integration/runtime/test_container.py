@@ -164,3 +164,42 @@ def test_a_machine_that_cant_boot_says_why(cloud: Containers, tmp_path: Path) ->
         cloud.run("broken", ["true"])
     cloud.stop("broken")
     cloud.kill("never-was")
+
+
+def test_a_snapshot_is_what_was_kept(cloud: Containers, router: Machine) -> None:
+    with pytest.raises(MachineError, match="no snapshot"):
+        cloud.revert("r1")
+    cloud.start(router)
+    cloud.run("r1", ["sh", "-c", "echo before >/var/lib/sysvm/mark"], check=True)
+    with pytest.raises(MachineError, match="runs"):
+        cloud.snapshot("r1")
+    cloud.stop("r1")
+    cloud.snapshot("r1")
+    cloud.start(router)
+    cloud.run("r1", ["sh", "-c", "echo after >/var/lib/sysvm/mark; touch /var/lib/sysvm/new"], check=True)
+    cloud.kill("r1")
+    cloud.revert("r1")
+    assert not cloud.has_snapshot("r1")
+    cloud.start(router)
+    assert cloud.run("r1", ["cat", "/var/lib/sysvm/mark"]).stdout == "before\n"
+    assert cloud.run("r1", ["ls", "/var/lib/sysvm/new"]).returncode != 0
+    cloud.destroy("r1")
+    cloud.start(router)
+    assert cloud.run("r1", ["ls", "/var/lib/sysvm/mark"]).returncode != 0
+
+
+def test_an_interface_is_plugged_in_and_pulled_out(cloud: Containers, router: Machine) -> None:
+    more = Interface(segment="guest0", mac="02:00:0a:01:01:09")
+    with pytest.raises(MachineError, match="doesn't run"):
+        cloud.attach("r1", more)
+    cloud.start(router)
+    # A name that the machine has given away is another card's again.
+    cloud.run("r1", ["ip", "link", "set", "eth0", "name", "guest0"], check=True)
+    cloud.attach("r1", more)
+    with pytest.raises(MachineError, match="has an interface"):
+        cloud.attach("r1", more)
+    seen = cloud.run("r1", ["ip", "-br", "link"], check=True).stdout
+    assert {GUEST.mac, more.mac} <= set(seen.split())
+    cloud.detach("r1", more.mac)
+    cloud.detach("r1", more.mac)
+    assert more.mac not in cloud.run("r1", ["ip", "-br", "link"], check=True).stdout
