@@ -53,8 +53,8 @@ def blank_state(directory: Path) -> Path:
 
 
 def more_card(mac: str) -> tuple[str, ...]:
-    """QEMU's words for one more network card, on a network of its own. (A hub without other ports would take no
-    packet, and the card's queue would be stuck.)"""
+    """QEMU's words for one more network card, on a network of its own. Not on a hub: one without other ports
+    takes no packet, and the card's queue would be stuck."""
     noun = f"net{mac[-5:].replace(':', '')}"
     return ("-netdev", f"user,id={noun},restrict=on",
             "-device", f"virtio-net-pci,netdev={noun},mac={mac},romfile=")  # fmt: skip
