@@ -1,5 +1,6 @@
 """Where the appliance's state is kept, as the machine found it at boot, and whether there is room."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,6 +19,17 @@ def storage(directory: Path) -> str:
         found = _FOUND.read_text().strip()
     except FileNotFoundError:
         found = "disk"
+    return found if has_room(directory) else f"{found}, full"
+
+
+def has_room(directory: Path) -> bool:
     # Not f_bfree: of that ext4 keeps some for itself, and from root, too.
     room = os.statvfs(directory)
-    return f"{found}, full" if room.f_bavail * room.f_frsize < _ROOM else found
+    return room.f_bavail * room.f_frsize >= _ROOM
+
+
+def require_room(directory: Path) -> None:
+    """Raises OSError (ENOSPC) where less than 1 MiB is left: a document that still fits must not take what
+    leases, passwords and counters of the ones before are going to need."""
+    if not has_room(directory):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

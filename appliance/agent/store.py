@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import disk
+from appliance.agent.storage import require_room
 from appliance.model import merge_patch
 
 _MOST_PATCHES = 200
@@ -43,6 +44,7 @@ class Store:
 
     def prepare(self, document: Any) -> None:
         """Write a candidate, so that a full disk shows before anything is touched. Raises OSError."""
+        require_room(self._directory)
         self._candidate_id = os.urandom(8).hex()
         try:
             disk.write_json(self._candidate, {"id": self._candidate_id, "document": document})
@@ -68,6 +70,7 @@ class Store:
 
     def append(self, patch: Any) -> None:
         """Keep a merge patch of the stored document. Raises OSError, and then nothing was kept."""
+        require_room(self._directory)
         line = json.dumps({"of": self._id, "patch": patch}, separators=(",", ":")).encode() + b"\n"
         descriptor = os.open(self._patches, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
