@@ -54,8 +54,9 @@ class Hypervisor:
 
     def domain(self, full: str) -> Any | None:
         """libvirt's own object of a machine, or None where there is none of this name."""
+        connection = self.connection
         try:
-            return self.connection.lookupByName(full)
+            return connection.lookupByName(full)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
@@ -81,7 +82,10 @@ def said(what: str) -> Iterator[None]:
     """Raises MachineError, `what` and libvirt's words, for an error of libvirt's."""
     try:
         yield
-    except libvirt.libvirtError as error:
+    except Exception as error:
+        # Without the binding there is no such class, and another error says so.
+        if libvirt is None or not isinstance(error, libvirt.libvirtError):
+            raise
         raise MachineError(f"{what}: {_words(error)}") from error
 
 
