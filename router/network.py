@@ -12,6 +12,12 @@ from router.document import RouterDocument
 
 GUEST = "guest"
 PUBLIC = "public"
+PRIVATE = "private"
+"""Private gateways: a way out to a network that isn't public."""
+SYNC = "sync"
+"""Between the two routers of a redundant pair."""
+VPN = "vpn"
+"""Tunnels, which have no card."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, nat, port_forward
+from router import firewall, listening, nat, port_forward
 from router.document import RouterDocument
+from router.listening import Listener
 from router.network import guest_networks
 
 TABLE = "sysvm"
@@ -58,7 +59,13 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **port_forward.elements(document),
         **nat.elements(document),
         **firewall.elements(document),
+        **listening.elements(_listeners(document)),
     }
     yield Ruleset(table=TABLE, text=text, elements=elements)
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
+
+
+def _listeners(document: RouterDocument) -> Iterator[Listener]:
+    """Of each service that has any."""
+    yield from ()

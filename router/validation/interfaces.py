@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from appliance.model import Problem, pointer
 from router.document import RouterDocument
-from router.network import GUEST, PUBLIC, guest_networks
+from router.network import GUEST, PRIVATE, PUBLIC, SYNC, guest_networks
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
@@ -13,10 +13,10 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
     addresses: dict[str, str] = {}
     for link, interface in document.interfaces.items():
         at = ("interfaces", link)
-        if not link.startswith((GUEST, PUBLIC)):
+        if not link.startswith((GUEST, PUBLIC, PRIVATE, SYNC)):
             yield Problem(
                 pointer(*at),
-                f"Interface {link}: a router has guest and public interfaces (guest0, public0, ...); "
+                f"Interface {link}: a router has guest, public, private and sync interfaces (guest0, ...); "
                 "the control interface comes with boot data",
             )
         if other := macs.get(interface.mac):

@@ -50,7 +50,11 @@ def ranges(*ends: tuple[str, str]) -> dict[str, Any]:
 
 CASES: dict[str, list[Case]] = {
     "interfaces": [
-        ({"interfaces": {"eth0": {"mac": "02:00:00:00:00:09"}}}, "/interfaces/eth0", "guest and public"),
+        (
+            {"interfaces": {"eth0": {"mac": "02:00:00:00:00:09"}}},
+            "/interfaces/eth0",
+            "guest, public, private and sync",
+        ),
         ({"interfaces": {"control0": {"mac": "02:00:00:00:00:09"}}}, "/interfaces/control0", "boot data"),
         (
             {"interfaces": {"public1": {"mac": "02:00:0a:01:01:01"}}},
