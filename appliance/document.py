@@ -17,7 +17,15 @@ class Interface(Model):
     """Addresses with prefix length; the first is the interface's own, the others are further ones."""
     mtu: Mtu = 1500
     gateway: IpAddress | None = None
-    """The default gateway, on the interface that leads out."""
+    """The default gateway, on the interface that leads out. Of several interfaces with one, the first by
+    name is preferred."""
+    gateway6: IpAddress | None = None
+    """IPv6's default gateway, where `gateway` is IPv4's."""
+
+    @property
+    def gateways(self) -> list[str]:
+        """The default gateways, at most one of each family."""
+        return [gateway for gateway in (self.gateway, self.gateway6) if gateway is not None]
 
 
 class StaticRoute(Model):

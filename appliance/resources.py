@@ -85,13 +85,17 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """A policy routing rule (rtnetlink RTM_NEWRULE): look up `table` for packets from `source`."""
+    """A policy routing rule (rtnetlink RTM_NEWRULE): look up `table` for packets from `source`, that came by
+    `link` and have this `mark`. Routes no longer than `suppress_prefix_length` aren't found by it: 0 is the
+    default route. `version` is that of IP where no source says it."""
 
     priority: int
     table: int
     source: str | None = None
     link: str | None = None
     mark: int | None = None
+    suppress_prefix_length: int | None = None
+    version: Literal[4, 6] = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

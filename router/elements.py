@@ -19,6 +19,10 @@ PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 """Numbers, for the names are in a file that a small image may lack."""
 ALL_ADDRESSES: Span = (0, 2**32 - 1)
 ALL_PORTS: Span = (0, 65535)
+CROWD = 500
+"""So many elements may have their ports in common in the sets that begin with them: the kernel compares what
+shares its first field with all the others that share it. A crowd is in a set of its own, which begins with
+the far address."""
 
 
 def span_text(first: int, last: int) -> str:

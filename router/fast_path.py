@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from appliance.resources import FastPath, Resource
 from router import accounting
 from router.document import RouterDocument
-from router.network import guest_networks, public_links
+from router.network import guest_networks, private_links, public_links
 from router.ruleset import TABLE
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
-    links = (*(network.link for network in guest_networks(document)), *public_links(document))
+    links = (
+        *(network.link for network in guest_networks(document)),
+        *private_links(document),
+        *public_links(document),
+    )
     if document.fast_path and links:
         counted = any(True for _ in accounting.resources(document))
         yield FastPath(table=TABLE, links=links, counted=counted)

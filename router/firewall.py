@@ -12,6 +12,7 @@ from router.document import EgressRule, FirewallRule, IngressRule, RouterDocumen
 from router.elements import (
     ALL_ADDRESSES,
     ALL_PORTS,
+    CROWD,
     PROTOCOLS,
     Box,
     Elements,
@@ -32,8 +33,6 @@ SETS = [
     for verdict in ("drop", "accept")
     for match in (*MATCHES, "crowd")
 ]
-CROWD = 500
-"""So many elements may have their ports in common in the sets that begin with them; see `_Group`."""
 
 _TYPES: Span = (0, 255)
 Piece = tuple[str, int, Box]
@@ -59,10 +58,7 @@ def elements(document: RouterDocument) -> Elements:
 
 
 class _Group:
-    """The boxes of one protocol in one set, as elements.
-
-    The kernel compares what shares its first field with all the others that share it. So a crowd that has
-    its ports in common is in a set of its own, which begins with the far address."""
+    """The boxes of one protocol in one set, as elements; a `CROWD` is apart."""
 
     def __init__(self, name: str, protocol: int, boxes: Iterable[Box]) -> None:
         self._name, self._protocol = name, protocol

@@ -29,6 +29,9 @@ class GuestNetwork:
     prefix_length: int
     netmask: str
     mtu: int
+    addresses6: tuple[str, ...] = ()
+    """The router's own of IPv6."""
+    cidrs6: tuple[str, ...] = ()
 
     def holds(self, address: str) -> bool:
         first, last = self.span
@@ -59,6 +62,7 @@ def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
     if own is None or not link.startswith(GUEST):
         return None
     parsed = ipaddress.IPv4Interface(own)
+    six = [text for text in interface.addresses if ":" in text]
     return GuestNetwork(
         link=link,
         address=str(parsed.ip),
@@ -66,11 +70,17 @@ def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
         prefix_length=parsed.network.prefixlen,
         netmask=str(parsed.netmask),
         mtu=interface.mtu,
+        addresses6=tuple(text.partition("/")[0] for text in six),
+        cidrs6=tuple(str(ipaddress.IPv6Interface(text).network) for text in six),
     )
 
 
 def public_links(document: RouterDocument) -> list[str]:
     return sorted(link for link in document.interfaces if link.startswith(PUBLIC))
+
+
+def private_links(document: RouterDocument) -> list[str]:
+    return sorted(link for link in document.interfaces if link.startswith(PRIVATE))
 
 
 def public_addresses(document: RouterDocument) -> list[str]:

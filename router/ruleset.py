@@ -1,20 +1,17 @@
 """The packet filter and the address translation: one nft table, of few rules and many elements."""
 
-import ipaddress
 from collections.abc import Iterator
 
 from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
-from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, listening, nat, port_forward
+from router import acl, firewall, listening, nat, port_forward, ways_out
 from router.document import RouterDocument
+from router.forwarding import forwarding
 from router.listening import Listener
 from router.network import guest_networks
 
 TABLE = "sysvm"
-_UNSPECIFIED = ipaddress.IPv4Network("0.0.0.0/32")
-"""What a DHCP client sends from before it has an address (RFC 2131, section 4.1)."""
 _KERNEL = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -34,19 +31,13 @@ _KERNEL = {
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
-    behind = {network.link: [_UNSPECIFIED, ipaddress.IPv4Network(network.cidr)] for network in networks}
-    for route in document.routes.values():
-        link = link_towards(route.gateway, document.interfaces)
-        if link in behind and ":" not in route.destination:
-            behind[link].append(ipaddress.IPv4Network(route.destination))
+    ways = ways_out.ways_out(document)
     text = render(
         "nftables/router.nft.j2",
         networks=networks,
-        behind={
-            # nft refuses overlapping prefixes in one set; a route may lead to a wider network than its link.
-            link: [str(network) for network in ipaddress.collapse_addresses(destinations)]
-            for link, destinations in behind.items()
-        },
+        forwarding=forwarding(document),
+        acls=acl.directions(document),
+        ways=ways,
         api_port=API_PORT,
         fast_path=document.fast_path,
         ingress_policy=document.firewall.ingress.policy,
@@ -58,10 +49,13 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     elements = {
         **port_forward.elements(document),
         **nat.elements(document),
+        **ways_out.elements(document),
         **firewall.elements(document),
+        **acl.elements(document),
         **listening.elements(_listeners(document)),
     }
     yield Ruleset(table=TABLE, text=text, elements=elements)
+    yield from ways_out.resources(document)
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
 

@@ -164,8 +164,8 @@ def _text(value: Any) -> str:
     if "range" in value:
         first, last = value["range"]
         return f"{first}-{last}"
-    verdict: str = next(iter(value))
-    return verdict
+    verdict, target = next(iter(value.items()))
+    return f"{verdict} {target['target']}" if target else str(verdict)
 
 
 def _structure(ruleset: Ruleset) -> str:

@@ -1,6 +1,7 @@
 """Interfaces with their addresses, default gateways and static routes."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check, LinkCheck
@@ -9,13 +10,18 @@ from appliance.resources import Address, Link, Resource, Route
 
 
 def resources(document: Document) -> Iterator[Resource]:
-    for name, interface in document.interfaces.items():
+    preferred: Counter[str] = Counter()
+    for name, interface in sorted(document.interfaces.items()):
         yield Link(name=name, mac=interface.mac, mtu=interface.mtu)
         for address in interface.addresses:
             yield Address(link=name, address=address)
-        if interface.gateway:
-            anywhere = "::/0" if ":" in interface.gateway else "0.0.0.0/0"
-            yield Route(destination=anywhere, gateway=interface.gateway, link=name)
+        for gateway in interface.gateways:
+            anywhere = default_route(gateway)
+            rank = preferred[anywhere]
+            # No metric is 1024 in IPv6, and the best in IPv4.
+            metric = rank + 1024 if rank and ":" in gateway else rank
+            yield Route(destination=anywhere, gateway=gateway, link=name, metric=metric)
+            preferred[anywhere] += 1
     for route in document.routes.values():
         yield Route(
             destination=route.destination,
@@ -23,6 +29,11 @@ def resources(document: Document) -> Iterator[Resource]:
             link=link_towards(route.gateway, document.interfaces),
             metric=route.metric,
         )
+
+
+def default_route(gateway: str) -> str:
+    """The destination of what goes by a default gateway."""
+    return "::/0" if ":" in gateway else "0.0.0.0/0"
 
 
 def link_towards(address: str, interfaces: Mapping[str, Interface]) -> str | None:

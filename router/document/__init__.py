@@ -10,6 +10,7 @@ from appliance.address import InterfaceName, Ipv4Address, Name
 from appliance.document import Document
 from appliance.model import Keyed
 from router.document.accounting import Accounting
+from router.document.acl import Acl, AclRule, PrivateGateway, Tier
 from router.document.dhcp import (
     ClasslessRoute,
     DhcpNetwork,
@@ -35,6 +36,12 @@ class RouterDocument(Document):
     """By public address: the guest that has it, for all protocols and ports, both ways."""
     port_forwards: Keyed[Name, PortForward] = {}
     firewall: Firewall = Firewall()
+    acls: Keyed[Name, Acl] = {}
+    """Access lists by name."""
+    tiers: dict[InterfaceName, Tier] = {}
+    """Guest networks that are tiers of a VPC."""
+    private_gateways: dict[InterfaceName, PrivateGateway] = {}
+    """By private interface."""
     fast_path: bool = True
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
     quicker, and counted all the same. They outlive a change of rules with it as without."""
@@ -44,6 +51,8 @@ class RouterDocument(Document):
 
 __all__ = [
     "Accounting",
+    "Acl",
+    "AclRule",
     "Base64",
     "ClasslessRoute",
     "DhcpNetwork",
@@ -63,10 +72,12 @@ __all__ = [
     "MetadataNetwork",
     "OptionText",
     "PortForward",
+    "PrivateGateway",
     "Reservation",
     "RouterDocument",
     "SourceNat",
     "StaticNat",
+    "Tier",
     "Upstream",
     "Verdict",
 ]

@@ -10,6 +10,7 @@ from appliance.memo import unchanged
 from appliance.model import Problem
 from router.document import RouterDocument
 from router.validation import (
+    acls,
     dhcp,
     dns,
     firewall,
@@ -32,6 +33,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     nat.problems: ("interfaces", "source_nat", "static_nat"),
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
     firewall.problems: ("interfaces", "firewall"),
+    acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
 }
 

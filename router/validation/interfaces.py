@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
+from appliance.document import Interface
 from appliance.model import Problem, pointer
 from router.document import RouterDocument
 from router.network import GUEST, PRIVATE, PUBLIC, SYNC, guest_networks
@@ -32,21 +33,8 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
                     f"Interface {link}: {address} is an address of {other}, too",
                 )
             addresses[address] = link
-        if interface.gateway in {address.partition("/")[0] for address in interface.addresses}:
-            yield Problem(
-                pointer(*at, "gateway"), f"Interface {link}: gateway {interface.gateway} is its own address"
-            )
-        elif interface.gateway and not _on_link(interface.gateway, interface.addresses):
-            yield Problem(
-                pointer(*at, "gateway"),
-                f"Interface {link}: gateway {interface.gateway} is on none of its networks",
-            )
-    gateways = [link for link, interface in document.interfaces.items() if interface.gateway]
-    for link in gateways[1:]:
-        yield Problem(
-            pointer("interfaces", link, "gateway"),
-            f"Interface {link}: {gateways[0]} has the default gateway already",
-        )
+        yield from _gateways(link, interface)
+    yield from _only_public_ones_are_several(document)
     networks = list(guest_networks(document))
     for number, network in enumerate(networks):
         own = f"{network.address}/{network.prefix_length}"
@@ -64,6 +52,41 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
                     f"Interface {network.link}: {network.cidr} overlaps {other_network.cidr} of "
                     f"{other_network.link}",
                 )
+
+
+def _gateways(link: str, interface: Interface) -> Iterator[Problem]:
+    own = {address.partition("/")[0] for address in interface.addresses}
+    for field in ("gateway", "gateway6"):
+        gateway = getattr(interface, field)
+        where = pointer("interfaces", link, field)
+        if gateway is None:
+            continue
+        if gateway in own:
+            yield Problem(where, f"Interface {link}: gateway {gateway} is its own address")
+        elif not _on_link(gateway, interface.addresses):
+            yield Problem(where, f"Interface {link}: gateway {gateway} is on none of its networks")
+    if interface.gateway6 and ":" not in interface.gateway6:
+        yield Problem(
+            pointer("interfaces", link, "gateway6"),
+            f"Interface {link}: {interface.gateway6} is no IPv6 address",
+        )
+    elif interface.gateway and interface.gateway6 and ":" in interface.gateway:
+        yield Problem(
+            pointer("interfaces", link, "gateway6"),
+            f"Interface {link}: {interface.gateway} is IPv6's default gateway already",
+        )
+
+
+def _only_public_ones_are_several(document: RouterDocument) -> Iterator[Problem]:
+    ways = [link for link, interface in document.interfaces.items() if interface.gateways]
+    for link in ways:
+        if len(ways) > 1 and not link.startswith(PUBLIC):
+            other = next(way for way in ways if way != link)
+            yield Problem(
+                pointer("interfaces", link, "gateway"),
+                f"Interface {link}: {other} has a default gateway already, and only public interfaces "
+                "can be several ways out",
+            )
 
 
 def _on_link(address: str, addresses: list[str]) -> bool:

@@ -14,7 +14,7 @@ from tests.unit.router.test_network import network
 
 def test_hosts() -> None:
     value = document("everything")
-    first, second = guest_networks(value)
+    first, second, *_ = guest_networks(value)
     assert list(dns.hosts(value, first).values()) == [
         "10.1.1.1 r1.cs1.example r1",
         "10.1.1.1 data-server.cs1.example data-server",

@@ -25,7 +25,8 @@ NASTY = {
     "letters": "\u00e9\u4e2d\U0001f600", "digits": "\u0661", "dot": ".", "tilde": "~x",
 }  # fmt: skip
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
-_ELEMENT = re.compile(r"[0-9][0-9./ -]*")
+_ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
+_VERDICT = re.compile(r"return|drop|goto logged_[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 
@@ -84,7 +85,7 @@ def shape_of(resource: Resource) -> Any:
             for elements in resource.elements.values():
                 for key, mapped in elements.items():
                     assert _ELEMENT.fullmatch(key), key
-                    assert mapped is None or _ELEMENT.fullmatch(mapped), mapped
+                    assert mapped is None or _ELEMENT.fullmatch(mapped) or _VERDICT.fullmatch(mapped)
             return len(lines(resource.text)), [*map(len, resource.elements.values())]
         case Password():
             return "password"

@@ -5,7 +5,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.network import GuestNetwork, guest_networks, public_addresses, public_links
+from router.network import GuestNetwork, guest_networks, private_links, public_addresses, public_links
 from tests.examples import document
 
 
@@ -18,14 +18,17 @@ def network(cidr: str, address: str) -> GuestNetwork:
 
 
 def test_guest_networks() -> None:
-    first, second = guest_networks(document("everything"))
+    first, second, third, _ = guest_networks(document("everything"))
     assert (first.link, first.address, first.cidr, first.mtu) == ("guest0", "10.1.1.1", "10.1.1.0/24", 1450)
     assert (second.cidr, second.prefix_length, second.netmask) == ("10.1.16.0/20", 20, "255.255.240.0")
+    assert (third.addresses6, third.cidrs6) == (("fd00:2::1",), ("fd00:2::/64",))
 
 
 def test_public_addresses() -> None:
-    assert public_links(document("everything")) == ["public0"]
-    assert public_addresses(document("everything")) == ["203.0.113.5", "203.0.113.6", "203.0.113.7"]
+    made = document("everything")
+    assert public_links(made) == ["public0", "public1"]
+    assert private_links(made) == ["private0"]
+    assert public_addresses(made) == ["203.0.113.5", "203.0.113.6", "203.0.113.7", "192.0.2.5", "192.0.2.6"]
 
 
 @given(st.integers(8, 30), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))

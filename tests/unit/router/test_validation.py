@@ -48,6 +48,16 @@ def ranges(*ends: tuple[str, str]) -> dict[str, Any]:
     return guest0("dhcp", {"ranges": [{"first": first, "last": last} for first, last in ends]})
 
 
+def acl_rule(**fields: Any) -> dict[str, Any]:
+    return {
+        "acls": {
+            "front": {
+                "rules": {"new": {"number": 99, "direction": "ingress", "verdict": "accept", **fields}}
+            }
+        }
+    }
+
+
 CASES: dict[str, list[Case]] = {
     "interfaces": [
         (
@@ -57,24 +67,39 @@ CASES: dict[str, list[Case]] = {
         ),
         ({"interfaces": {"control0": {"mac": "02:00:00:00:00:09"}}}, "/interfaces/control0", "boot data"),
         (
-            {"interfaces": {"public1": {"mac": "02:00:0a:01:01:01"}}},
-            "/interfaces/public1/mac",
+            {"interfaces": {"public2": {"mac": "02:00:0a:01:01:01"}}},
+            "/interfaces/public2/mac",
             "the MAC of guest0, too",
         ),
         (
-            {"interfaces": {"public1": {"mac": "02:00:00:00:00:09", "addresses": ["203.0.113.5/32"]}}},
-            "/interfaces/public1/addresses/0",
+            {"interfaces": {"public2": {"mac": "02:00:00:00:00:09", "addresses": ["203.0.113.5/32"]}}},
+            "/interfaces/public2/addresses/0",
             "203.0.113.5 is an address of public0, too",
         ),
         (
-            {"interfaces": {"public0": {"gateway": "192.0.2.1"}}},
+            {"interfaces": {"public0": {"gateway": "198.51.100.1"}}},
             "/interfaces/public0/gateway",
             "on none of its networks",
         ),
         (
             {"interfaces": {"guest0": {"gateway": "10.1.1.2"}}},
-            "/interfaces/public0/gateway",
-            "guest0 has the default",
+            "/interfaces/guest0/gateway",
+            "public0 has a default gateway already",
+        ),
+        (
+            {"interfaces": {"public0": {"gateway6": "2001:db8::5"}}},
+            "/interfaces/public0/gateway6",
+            "is its own address",
+        ),
+        (
+            {"interfaces": {"public1": {"gateway6": "192.0.2.1"}}},
+            "/interfaces/public1/gateway6",
+            "is no IPv6 address",
+        ),
+        (
+            {"interfaces": {"public0": {"gateway": "2001:db8::2"}}},
+            "/interfaces/public0/gateway6",
+            "is IPv6's default gateway already",
         ),
         (
             {"interfaces": {"guest2": {"mac": "02:00:00:00:00:09", "addresses": ["10.4.0.1/31"]}}},
@@ -94,7 +119,7 @@ CASES: dict[str, list[Case]] = {
     "routes": [
         (route(destination="0.0.0.0/0"), "/routes/new/destination", "an interface's gateway"),
         (route(gateway="fd00:1::2"), "/routes/new/gateway", "differ in family"),
-        (route(gateway="192.0.2.1"), "/routes/new/gateway", "on no interface's network"),
+        (route(gateway="198.51.100.1"), "/routes/new/gateway", "on no interface's network"),
         (route(destination="10.9.0.0/16", metric=10), "/routes/new/destination", "is route lab's, too"),
     ],
     "sections": [
@@ -206,10 +231,63 @@ CASES: dict[str, list[Case]] = {
         (
             {
                 "static_nat": {"203.0.113.8": {"target": "10.1.1.11"}},
-                "interfaces": {"public1": {"mac": "02:00:00:00:00:09", "addresses": ["203.0.113.8/32"]}},
+                "interfaces": {"public2": {"mac": "02:00:00:00:00:09", "addresses": ["203.0.113.8/32"]}},
             },
             "/static_nat/203.0.113.8/target",
             "10.1.1.11 has 203.0.113.6 already",
+        ),
+    ],
+    "acls": [
+        (acl_rule(number=10), "/acls/front/rules/new/number", "number 10 of ingress is web's, too"),
+        (acl_rule(ports=[80]), "/acls/front/rules/new/ports", "only tcp and udp have ports"),
+        (
+            acl_rule(protocol="tcp", icmp_type=8),
+            "/acls/front/rules/new/icmp_type",
+            "only icmp and icmpv6 have types",
+        ),
+        (acl_rule(protocol="icmp", icmp_code=8), "/acls/front/rules/new/icmp_code", "a code is of a type"),
+        (
+            acl_rule(protocol="icmp", cidrs=["10.0.0.0/8", "fd00::/8"]),
+            "/acls/front/rules/new/cidrs/1",
+            "icmp has no part in fd00::/8",
+        ),
+        ({"tiers": {"guest2": {"acl": "gone"}}}, "/tiers/guest2/acl", "there is no access list gone"),
+        ({"tiers": {"guest9": {"acl": "front"}}}, "/tiers/guest9", "guest9 is no guest interface"),
+        ({"tiers": {"guest0": {"acl": "front"}}}, "/firewall/egress/guest0", "the firewall has no say"),
+        (
+            {"private_gateways": {"private0": {"acl": "gone"}}},
+            "/private_gateways/private0/acl",
+            "there is no access list gone",
+        ),
+        (
+            {"private_gateways": {"guest0": {}}},
+            "/private_gateways/guest0",
+            "guest0 is no private interface",
+        ),
+        (
+            {"interfaces": {"private0": {"addresses": ["fd00:3::1/64"]}}, "routes": {"branch": None}},
+            "/private_gateways/private0/source_nat",
+            "has no IPv4 address to go out with",
+        ),
+        (
+            {
+                "acls": {
+                    "front": {
+                        "rules": {
+                            f"deep{n}": {
+                                "number": 100 + n,
+                                "direction": "ingress",
+                                "verdict": "drop",
+                                "protocol": "udp",
+                                "ports": [f"{n + 1}-{n + 100}"],
+                            }
+                            for n in range(70)
+                        }
+                    }
+                }
+            },
+            "/acls/front/rules",
+            "more than 64 of its rules overlap",
         ),
     ],
     "port_forwards": [

@@ -1,0 +1,84 @@
+"""Who may reach whom across the router: what each network is, and which access lists a connection meets."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appliance.memo import per_sections
+from appliance.services.interfaces import link_towards
+from router import acl
+from router.document import RouterDocument
+from router.network import GuestNetwork, guest_networks, private_links
+
+_UNSPECIFIED = ("0.0.0.0/32",)
+"""What a DHCP client sends from before it has an address (RFC 2131, section 4.1)."""
+_LINK_LOCAL = ("::/128", "fe80::/10")
+"""What IPv6 hosts send from to find an address and their neighbours (RFC 4862, section 5.4)."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A link whose other end is known: nobody there sends from another address."""
+
+    link: str
+    sources: tuple[str, ...]
+    sources6: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    sides: tuple[Side, ...]
+    isolated: tuple[GuestNetwork, ...]
+    """Guest networks with the firewall's egress rules."""
+    tiers: tuple[str, ...]
+    private: tuple[str, ...]
+    leaving: dict[str, str]
+    """The list that a connection meets where it comes from, by link; and where it goes to."""
+    arriving: dict[str, str]
+    private_nat: dict[str, tuple[str, ...]]
+    """By private interface: the networks that go out there with its address."""
+
+
+@per_sections("interfaces", "routes", "tiers", "private_gateways")
+def forwarding(document: RouterDocument) -> Forwarding:
+    networks = list(guest_networks(document))
+    leaving, arriving = {}, {}
+    for link, tier in sorted(document.tiers.items()):
+        leaving[link], arriving[link] = acl.chain(tier.acl, "egress"), acl.chain(tier.acl, "ingress")
+    for link, gateway in sorted(document.private_gateways.items()):
+        if gateway.acl is not None:
+            leaving[link] = acl.chain(gateway.acl, "ingress")
+            arriving[link] = acl.chain(gateway.acl, "egress")
+    tiers = tuple(network.cidr for network in networks if network.link in document.tiers)
+    return Forwarding(
+        sides=tuple(_sides(document, networks)),
+        isolated=tuple(network for network in networks if network.link not in document.tiers),
+        tiers=tuple(network.link for network in networks if network.link in document.tiers),
+        private=tuple(private_links(document)),
+        leaving=leaving,
+        arriving=arriving,
+        private_nat={
+            link: tiers for link, gateway in sorted(document.private_gateways.items()) if gateway.source_nat
+        },
+    )
+
+
+def _sides(document: RouterDocument, networks: list[GuestNetwork]) -> Iterator[Side]:
+    behind: dict[str, list[str]] = {network.link: [] for network in networks}
+    for route in document.routes.values():
+        link = link_towards(route.gateway, document.interfaces)
+        if link in behind:
+            behind[link].append(route.destination)
+    for network in networks:
+        destinations = behind[network.link]
+        yield Side(
+            network.link,
+            _collapsed([*_UNSPECIFIED, network.cidr, *(text for text in destinations if ":" not in text)]),
+            _collapsed([*_LINK_LOCAL, *network.cidrs6, *(text for text in destinations if ":" in text)]),
+        )
+
+
+def _collapsed(networks: list[str]) -> tuple[str, ...]:
+    """nft refuses overlapping prefixes in one set; a route may lead to a wider network than its link."""
+    parsed = [ipaddress.ip_network(text) for text in networks]
+    return tuple(str(network) for network in ipaddress.collapse_addresses(parsed))  # type: ignore[type-var]

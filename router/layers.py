@@ -1,0 +1,98 @@
+"""An ordered list of rules as layers of disjoint ones: the first match is found with a lookup for each
+layer, however many rules there are.
+
+A rule is in the layer behind all those of earlier rules that it overlaps. Real lists are a few layers deep:
+rules about different hosts or ports don't overlap, and what denies the rest comes last.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from router.elements import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A network as its length and its leading bits."""
+
+    length: int
+    bits: int
+
+    def shortened(self, length: int) -> int:
+        return self.bits >> (self.length - length)
+
+
+class _Union:
+    """Spans, those that overlap made one."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def meets(self, span: Span) -> bool:
+        before = bisect_right(self._firsts, span[1])
+        return before > 0 and self._lasts[before - 1] >= span[0]
+
+    def add(self, span: Span) -> None:
+        begin = bisect_left(self._lasts, span[0])
+        end = bisect_right(self._firsts, span[1])
+        first, last = span
+        if begin < end:
+            first, last = min(first, self._firsts[begin]), max(last, self._lasts[end - 1])
+        self._firsts[begin:end] = [first]
+        self._lasts[begin:end] = [last]
+
+
+class _Layered:
+    """Spans by their layer."""
+
+    __slots__ = ("_layers",)
+
+    def __init__(self) -> None:
+        self._layers: list[_Union] = []
+
+    def deepest(self, span: Span) -> int:
+        """The last layer with a span that overlaps this one; -1 where none does."""
+        for layer in range(len(self._layers) - 1, -1, -1):
+            if self._layers[layer].meets(span):
+                return layer
+        return -1
+
+    def add(self, span: Span, layer: int) -> None:
+        while len(self._layers) <= layer:
+            self._layers.append(_Union())
+        self._layers[layer].add(span)
+
+
+class Layers:
+    """Rules in their order, each some boxes of a prefix and a span. `lengths` are all those of prefixes to
+    come."""
+
+    def __init__(self, lengths: Iterable[int]) -> None:
+        self._lengths = sorted(set(lengths))
+        self._at: dict[Prefix, _Layered] = {}
+        self._below: dict[Prefix, _Layered] = {}
+
+    def layer(self, boxes: Iterable[tuple[Prefix, Span]]) -> int:
+        """The layer of the next rule, counted from 0."""
+        boxes = list(boxes)
+        found = max((self._deepest(prefix, span) for prefix, span in boxes), default=-1) + 1
+        for prefix, span in boxes:
+            self._at.setdefault(prefix, _Layered()).add(span, found)
+            for wider in self._wider(prefix):
+                self._below.setdefault(wider, _Layered()).add(span, found)
+        return found
+
+    def _deepest(self, prefix: Prefix, span: Span) -> int:
+        within = [self._at.get(wider) for wider in self._wider(prefix)]
+        near = (*within, self._at.get(prefix), self._below.get(prefix))
+        return max((layered.deepest(span) for layered in near if layered is not None), default=-1)
+
+    def _wider(self, prefix: Prefix) -> Iterator[Prefix]:
+        for length in self._lengths:
+            if length >= prefix.length:
+                return
+            yield Prefix(length, prefix.shortened(length))

@@ -1,0 +1,41 @@
+"""Ordered rules as layers: the first match is what a search of the list finds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.layers import Layers, Prefix
+
+WIDTH = 6
+prefixes = st.integers(0, WIDTH).flatmap(
+    lambda length: st.builds(Prefix, st.just(length), st.integers(0, 2**length - 1))
+)
+spans = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda ends: (min(ends), max(ends)))
+rules = st.lists(st.lists(st.tuples(prefixes, spans), min_size=1, max_size=3), max_size=12)
+
+
+def holds(rule: list[tuple[Prefix, tuple[int, int]]], address: int, number: int) -> bool:
+    return any(
+        address >> (WIDTH - prefix.length) == prefix.bits and first <= number <= last
+        for prefix, (first, last) in rule
+    )
+
+
+@given(rules)
+def test_the_first_match_is_in_the_first_layer_with_one(
+    made: list[list[tuple[Prefix, tuple[int, int]]]],
+) -> None:
+    layers = Layers(prefix.length for rule in made for prefix, _ in rule)
+    placed = [layers.layer(rule) for rule in made]
+    for address in range(2**WIDTH):
+        for number in range(13):
+            matching = [place for place, rule in enumerate(made) if holds(rule, address, number)]
+            depths = [placed[place] for place in matching]
+            assert len(set(depths)) == len(depths), "two of one layer match the same packet"
+            assert depths == sorted(depths), "a later rule is looked up earlier"
+
+
+def test_rules_that_have_nothing_in_common_are_one_layer() -> None:
+    layers = Layers([0, 32])
+    hosts = [layers.layer([(Prefix(32, host), (22, 22))]) for host in range(100)]
+    assert hosts == [0] * 100
+    assert layers.layer([(Prefix(0, 0), (0, 65535))]) == 1, "what denies the rest"
