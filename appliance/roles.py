@@ -1,6 +1,6 @@
 """The roles an appliance can have; each is a package with a document, services and checks of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -33,6 +33,8 @@ class Role(Protocol):
     """Places of what is handed out once and then forgotten; `*` stands for any key."""
 
     def checks(self, document: Any) -> Iterator[Check]: ...
+
+    def counted(self, document: Any) -> Mapping[tuple[str, str, str], str]: ...
 
     def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
 

@@ -1,10 +1,10 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, acl, dnsmasq, fast_path, metadata, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -23,9 +23,15 @@ SERVICES = [
 SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
+def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
+    """The place in the document (RFC 6901) of the rule behind each element that counts, by table, set and
+    element."""
+    return {(ruleset.TABLE, *place): pointer for place, pointer in acl.pointers(document).items()}
+
+
 def checks(document: RouterDocument) -> Iterator[Check]:
     for service in (interfaces, dnsmasq, metadata, time):
         yield from service.checks(document)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "problems"]

@@ -160,6 +160,9 @@ class Agent:
     def usage(self) -> Any:
         return self._decoded(self._request("GET", "/v1/usage")[1])
 
+    def hits(self) -> Any:
+        return self._decoded(self._request("GET", "/v1/hits")[1])
+
     def _json(
         self, method: str, path: str, body: str | bytes | None = None, *,
         content_type: str = "application/json",
