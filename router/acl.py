@@ -16,7 +16,8 @@ from router.elements import CROWD, Elements
 from router.layers import Layering, Rule
 
 DIRECTIONS = ("ingress", "egress")
-LOG_GROUPS = {"accept": 1, "drop": 2}
+LOG_GROUP = 1
+"""Of nfnetlink_log."""
 _VERDICTS = {"accept": "return", "drop": "drop"}
 _WIDTHS = {4: 32, 6: 128}
 _FEW = 16
@@ -40,8 +41,6 @@ class Logged:
     chain: str
     title: str
     """Begins the line in the log: 127 characters at most (NF_LOG_PREFIXLEN)."""
-    group: int
-    """Of nfnetlink_log: what was accepted, what was dropped."""
     verdict: str
 
 
@@ -215,5 +214,4 @@ def _verdict(rule: AclRule, acl: str, name: str) -> str:
 
 
 def _logged(rule: AclRule, acl: str, name: str) -> Logged:
-    title = f"{acl}/{name}"
-    return Logged(f"logged_{title}", title, LOG_GROUPS[rule.verdict], _VERDICTS[rule.verdict])
+    return Logged(f"logged_{acl}/{name}", f"{rule.verdict} {acl}/{name}", _VERDICTS[rule.verdict])

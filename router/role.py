@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, acl, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, acl, dnsmasq, fast_path, metadata, packet_log, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -17,6 +17,7 @@ SERVICES = [
     dnsmasq,
     metadata,
     accounting,
+    packet_log,
     time,
 ]
 

@@ -37,6 +37,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         networks=networks,
         forwarding=forwarding(document),
         acls=acl.directions(document),
+        log_group=acl.LOG_GROUP,
         ways=ways,
         api_port=API_PORT,
         fast_path=document.fast_path,

@@ -54,8 +54,8 @@ def test_each_kind_of_match() -> None:
         "1_protocol6": {"::/0 . 0-255": "goto logged_a/rest"},
     }
     assert found.policy == "drop"
-    assert [(item.chain, item.group, item.verdict) for item in found.logged] == [
-        ("logged_a/rest", 2, "drop")
+    assert [(item.chain, item.title, item.verdict) for item in found.logged] == [
+        ("logged_a/rest", "drop a/rest", "drop")
     ]
 
 
