@@ -10,7 +10,21 @@ from typing import Any
 
 import pytest
 from router_lab import inside, until
-from vpc_lab import BRANCH, FAR, FIRST, MACS, SECOND, TIERS, TIERS6, WEB, WEB6, VpcLab, document, rule
+from vpc_lab import (
+    BRANCH,
+    FAR,
+    FIRST,
+    MACS,
+    SECOND,
+    TIERS,
+    TIERS6,
+    WEB,
+    WEB6,
+    VpcLab,
+    document,
+    rule,
+    user_data,
+)
 
 from appliance.runtime.container import Containers
 
@@ -255,6 +269,85 @@ def test_hits_are_counted_and_outlive_changes(lab: VpcLab) -> None:
     lab.put(with_list("guest1", rules))
     assert lab["a"].ask(TIERS["b"], 80)
     assert hits() == {"web": 4, "no": 2, "more": 0}, "the whole table was made anew"
+
+
+def test_a_rule_logs_what_it_decides_about(lab: VpcLab) -> None:
+    rules: Rules = {
+        "web": rule(1, "accept", protocol="tcp", ports=[80], log=True),
+        "rest": rule(2, "drop", protocol="udp", log=True),
+    }
+    lab.put(with_list("guest1", rules))
+    assert lab["a"].ask(TIERS["b"], 80), "a rule that logs accepts all the same"
+    assert lab["a"].refused(TIERS["b"], 81, udp=True)
+
+    def logged() -> bool:
+        text = lab.run("journalctl", "--unit", "sysvm-ulogd", "--output", "cat", "--no-pager")
+        lines = [line for line in text.splitlines() if f"SRC={TIERS['a']} DST={TIERS['b']}" in line]
+        accepted = [line for line in lines if "accept own/web " in line and "PROTO=TCP" in line]
+        dropped = [line for line in lines if "drop own/rest " in line and "DPT=81" in line]
+        return len(accepted) == 1 and len(dropped) == 1
+
+    until(logged, what="a line for each")
+    lab.put(document())
+    assert lab.unit("sysvm-ulogd", "ActiveState") == "inactive", "nothing logs any more"
+
+
+def test_a_shared_network_has_its_own_gateway(lab: VpcLab) -> None:
+    """Only DHCP, DNS and user-data: the way out is another device's."""
+    lab.put(
+        {
+            "role": "router", "name": "r1",
+            "interfaces": {
+                "guest0": {"mac": MACS["guest0"], "addresses": ["10.2.1.2/24"], "gateway": "10.2.1.10"}
+            },
+            "dhcp": {
+                "guest0": {
+                    "options": {"router": "10.2.1.254"},
+                    "reservations": {"02:00:0a:02:01:0b": {"address": "10.2.1.11", "hostname": "vm"}},
+                }
+            },
+            "dns": {"guest0": {"domain": "shared.example"}},
+            "metadata": {
+                "guest0": {"guests": {"02:00:0a:02:01:0b": {"instance_id": "i-7", "user_data": user_data("#x")}}}
+            },
+        }
+    )  # fmt: skip
+    guest = lab.client("shared", "guest0", "02:00:0a:02:01:0b", "10.2.1.11/24", gateway="10.2.1.2")
+    assert guest.dig("vm.shared.example", server="10.2.1.2") == ["10.2.1.11"]
+    assert guest.http("/latest/user-data", server="10.2.1.2").text == "#x"
+    assert guest.refused(TIERS["b"], 80), "it is no router"
+    assert "default via 10.2.1.10 dev guest0" in lab.run("ip", "route")
+    assert lab.drift() == []
+
+
+def test_the_firewall_of_isolated_networks_has_both_families(lab: VpcLab) -> None:
+    wanted = document()
+    wanted["tiers"], wanted["acls"], wanted["private_gateways"] = {}, {}, {}
+    wanted["firewall"] = {
+        "ingress": {
+            "rules": {
+                "web": {"verdict": "accept", "address": TIERS6["a"], "protocol": "tcp", "ports": 80},
+                "ping": {"verdict": "accept", "address": "2001:db8::2", "protocol": "icmpv6"},
+            }
+        },
+        "egress": {
+            "guest0": {
+                "policy": "accept",
+                "rules": {
+                    "no": {"verdict": "drop", "protocol": "tcp", "destination_cidrs": [f"{WEB6}/128"]}
+                },
+            },
+            "guest1": {"policy": "accept"},
+        },
+    }
+    lab.put(wanted)
+    net = lab["net0"]
+    assert net.ask(TIERS6["a"], 80, source=WEB6) == f"a:80 saw {WEB6}"
+    assert net.refused(TIERS6["b"], 80, source=WEB6)
+    assert net.ping("2001:db8::2") and not net.ping(TIERS6["a"])
+    assert lab["a"].refused(WEB6, 80) and lab["b"].ask(WEB6, 80) == f"net0:80 saw {TIERS6['b']}"
+    assert lab["a"].refused(TIERS6["b"], 80), "networks that aren't tiers don't reach one another"
+    assert lab.drift() == []
 
 
 def test_mtu_of_each_network(lab: VpcLab) -> None:
