@@ -308,7 +308,9 @@ def test_a_shared_network_has_its_own_gateway(lab: VpcLab) -> None:
             },
             "dns": {"guest0": {"domain": "shared.example"}},
             "metadata": {
-                "guest0": {"guests": {"02:00:0a:02:01:0b": {"instance_id": "i-7", "user_data": user_data("#x")}}}
+                "guest0": {
+                    "guests": {"02:00:0a:02:01:0b": {"instance_id": "i-7", "user_data": user_data("#x")}}
+                }
             },
         }
     )  # fmt: skip
