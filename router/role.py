@@ -1,10 +1,11 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from appliance.checks import Check
+from appliance.resources import Resource
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, dnsmasq, fast_path, metadata, redundancy, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -23,9 +24,15 @@ SERVICES = [
 SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
+def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Resource]:
+    """What services want, as it is on one router of a pair."""
+    return redundancy.settled(document, wanted)
+
+
 def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata, time):
-        yield from service.checks(document)
+    services = (interfaces, dnsmasq, metadata, time)
+    wanted = (check for service in services for check in service.checks(document))
+    return redundancy.settled_checks(document, wanted)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems", "settled"]
