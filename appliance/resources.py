@@ -159,8 +159,8 @@ class ChecksumFill:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leases:
     """The leases of a network's DHCP server, kept in the file at `path`: nobody holds an address that is
-    reserved for another. `holders` is the MAC address by reserved address. `virtual`: the server's address may
-    be another appliance's just now, and then the lease is that one's business."""
+    reserved for another. `holders` is the MAC address by reserved address. `virtual`: the server's
+    address may be another appliance's just now, and then the lease is that one's business."""
 
     link: str
     server: str
