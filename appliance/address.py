@@ -124,6 +124,16 @@ def ipv4_int(address: str) -> int:
     return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
 
 
+def span(network: str) -> tuple[int, int]:
+    """First and last address of a CIDR (or a single address) of either family, as numbers."""
+    if ":" not in network:
+        return ipv4_span(network)
+    address, _, length = network.partition("/")
+    size = 1 << (128 - int(length or 128))
+    first = int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big") & -size
+    return first, first + size - 1
+
+
 def ipv4_span(network: str) -> tuple[int, int]:
     """First and last address of an IPv4 CIDR (or a single address), as numbers."""
     address, _, length = network.partition("/")

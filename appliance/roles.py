@@ -1,6 +1,6 @@
 """The roles an appliance can have; each is a package with a document, services and checks of its own."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -36,6 +36,8 @@ class Role(Protocol):
         """What all services together want, as this appliance must have it."""
 
     def checks(self, document: Any) -> Iterator[Check]: ...
+
+    def counted(self, document: Any) -> Mapping[tuple[str, str, str], str]: ...
 
     def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
 

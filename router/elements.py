@@ -4,7 +4,8 @@ The kernel refuses an element that overlaps another in part, so rules that overl
 that don't.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 Elements = dict[str, dict[str, str | None]]
@@ -15,9 +16,10 @@ Span = tuple[int, int]
 Box = tuple[Span, ...]
 """A span in each dimension: sources, destinations, ports, ..."""
 
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
 """Numbers, for the names are in a file that a small image may lack."""
-ALL_ADDRESSES: Span = (0, 2**32 - 1)
+ALL_ADDRESSES: Mapping[int, Span] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
+"""By the version of IP."""
 ALL_PORTS: Span = (0, 65535)
 CROWD = 500
 """So many elements may have their ports in common in the sets that begin with them: the kernel compares what
@@ -25,14 +27,15 @@ shares its first field with all the others that share it. A crowd is in a set of
 the far address."""
 
 
-def span_text(first: int, last: int) -> str:
-    """A span of IPv4 addresses as nft lists it: address, prefix, or range."""
+def span_text(first: int, last: int, version: int = 4) -> str:
+    """A span of addresses as nft lists it: address, prefix, or range."""
+    text, width = (_dotted, 32) if version == 4 else (_colons, 128)
     size = last - first + 1
     if size == 1:
-        return _dotted(first)
+        return text(first)
     if size & (size - 1) == 0 and first % size == 0:
-        return f"{_dotted(first)}/{32 - size.bit_length() + 1}"
-    return f"{_dotted(first)}-{_dotted(last)}"
+        return f"{text(first)}/{width - size.bit_length() + 1}"
+    return f"{text(first)}-{text(last)}"
 
 
 def number_text(first: int, last: int) -> str:
@@ -42,6 +45,10 @@ def number_text(first: int, last: int) -> str:
 
 def _dotted(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
+def _colons(address: int) -> str:
+    return socket.inet_ntop(socket.AF_INET6, address.to_bytes(16, "big"))
 
 
 def meets(box: Box, boxes: Iterable[Box]) -> bool:

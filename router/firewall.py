@@ -6,7 +6,7 @@ Drop sets are looked up before accept sets, so the order of rules means nothing.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from appliance.address import ipv4_span, port_range
+from appliance.address import port_range, span
 from appliance.memo import different, per_key, per_sections
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
 from router.elements import (
@@ -22,17 +22,19 @@ from router.elements import (
     span_text,
     union,
 )
-from router.network import guest_networks
+from router.network import GuestNetwork, guest_networks
 
 DIRECTIONS = ("ingress", "egress")
 MATCHES = ("ports", "icmp", "protocol")
 """By what a rule's last field is: ports with their protocol, ICMP types, or whole protocols."""
 SETS = [
-    f"{direction}_{verdict}_{match}"
+    f"{direction}_{verdict}_{match}{six}"
     for direction in DIRECTIONS
     for verdict in ("drop", "accept")
     for match in (*MATCHES, "crowd")
+    for six in ("", "6")
 ]
+"""Those whose names end in a 6 are of IPv6."""
 
 _TYPES: Span = (0, 255)
 Piece = tuple[str, int, Box]
@@ -49,7 +51,7 @@ def elements(document: RouterDocument) -> Elements:
     for network in guest_networks(document):
         egress = document.firewall.egress.get(network.link)
         if egress is not None:
-            made.append(_egress_pieces(egress.rules, network.span))
+            made.append(_egress_pieces(egress.rules, network))
     found: Elements = {name: {} for name in SETS}
     for group in _groups.of(made):
         for name, elements in group.elements.items():
@@ -62,10 +64,12 @@ class _Group:
 
     def __init__(self, name: str, protocol: int, boxes: Iterable[Box]) -> None:
         self._name, self._protocol = name, protocol
+        self._version = 6 if name.endswith("6") else 4
+        self._by_ports = "_ports" in name
         self._boxes = set(boxes)
         pieces = set(union(self._boxes))
         self._apart = pieces == self._boxes
-        self._sharing = Counter([box[-1] for box in pieces]) if name.endswith("_ports") else Counter()
+        self._sharing = Counter([box[-1] for box in pieces]) if self._by_ports else Counter()
         self.elements: Elements = {}
         self._add(pieces)
 
@@ -92,8 +96,8 @@ class _Group:
             self.elements[name] = {**self.elements.get(name, {}), **dict.fromkeys(texts)}
 
     def _element(self, far: Span, near: Span, last: Span) -> tuple[str, str]:
-        addresses = f"{span_text(*far)} . {span_text(*near)}"
-        if not self._name.endswith("_ports"):
+        addresses = f"{span_text(*far, self._version)} . {span_text(*near, self._version)}"
+        if not self._by_ports:
             return self._name, f"{addresses} . {number_text(*last)}"
         if self._sharing[last] > CROWD:
             crowd = self._name.replace("_ports", "_crowd")
@@ -151,38 +155,35 @@ def _by_group(pieces: Iterable[Piece]) -> dict[tuple[str, int], list[Box]]:
 
 @per_key
 def _ingress_pieces(name: str, rule: IngressRule) -> tuple[Piece, ...]:
-    near = ipv4_span(rule.address)
-    return tuple(
-        piece
-        for far in _spans(rule.source_cidrs, ALL_ADDRESSES)
-        for piece in _pieces("ingress", rule, far, near)
-    )
+    return tuple(_pieces("ingress", rule, rule.source_cidrs, [rule.address]))
 
 
 @per_key
-def _egress_pieces(name: str, rule: EgressRule, network: Span) -> tuple[Piece, ...]:
-    return tuple(
-        piece
-        for near in _spans(rule.source_cidrs, network)
-        for far in _spans(rule.destination_cidrs, ALL_ADDRESSES)
-        for piece in _pieces("egress", rule, far, near)
-    )
+def _egress_pieces(name: str, rule: EgressRule, network: GuestNetwork) -> tuple[Piece, ...]:
+    near = rule.source_cidrs or [network.cidr, *network.cidrs6]
+    return tuple(_pieces("egress", rule, rule.destination_cidrs, near))
 
 
-def _spans(cidrs: list[str], default: Span) -> list[Span]:
-    return [ipv4_span(cidr) for cidr in cidrs] or [default]
+def _pieces(direction: str, rule: FirewallRule, far: list[str], near: list[str]) -> Iterator[Piece]:
+    """All that is near with all that is far and of the same family; far is anywhere unless it is said."""
+    for cidr in near:
+        six = ":" in cidr
+        outside = [span(each) for each in far if (":" in each) == six]
+        for other in outside if far else [ALL_ADDRESSES[6 if six else 4]]:
+            yield from _boxes(f"{direction}_{rule.verdict}", rule, other, span(cidr), "6" if six else "")
 
 
-def _pieces(direction: str, rule: FirewallRule, far: Span, near: Span) -> Iterator[Piece]:
-    name = f"{direction}_{rule.verdict}"
+def _boxes(name: str, rule: FirewallRule, far: Span, near: Span, six: str) -> Iterator[Piece]:
     match rule.protocol:
         case "tcp" | "udp":
             ports = port_range(rule.ports) if rule.ports else ALL_PORTS
-            yield f"{name}_ports", PROTOCOLS[rule.protocol], (far, near, ports)
-        case "icmp":
+            yield f"{name}_ports{six}", PROTOCOLS[rule.protocol], (far, near, ports)
+        case "icmp" | "icmpv6":
             types = (rule.icmp_type, rule.icmp_type) if rule.icmp_type is not None else _TYPES
-            yield f"{name}_icmp", 0, (far, near, types)
+            # ICMP is IPv4's, ICMPv6 is IPv6's.
+            if bool(six) == (rule.protocol == "icmpv6"):
+                yield f"{name}_icmp{six}", 0, (far, near, types)
         case "all":
-            yield f"{name}_protocol", 0, (far, near, _TYPES)
+            yield f"{name}_protocol{six}", 0, (far, near, _TYPES)
         case number:
-            yield f"{name}_protocol", 0, (far, near, (number, number))
+            yield f"{name}_protocol{six}", 0, (far, near, (number, number))

@@ -6,8 +6,9 @@ rules about different hosts or ports don't overlap, and what denies the rest com
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from router.elements import Span
 
@@ -21,6 +22,20 @@ class Prefix:
 
     def shortened(self, length: int) -> int:
         return self.bits >> (self.length - length)
+
+    def span(self, width: int) -> Span:
+        """First and last address, of so many bits."""
+        rest = width - self.length
+        return self.bits << rest, ((self.bits + 1) << rest) - 1
+
+
+Box = tuple[Prefix, Span]
+
+
+class Rule(NamedTuple):
+    number: int
+    """Its place: no two have the same."""
+    boxes: tuple[Box, ...]
 
 
 class _Union:
@@ -76,7 +91,7 @@ class Layers:
         self._at: dict[Prefix, _Layered] = {}
         self._below: dict[Prefix, _Layered] = {}
 
-    def layer(self, boxes: Iterable[tuple[Prefix, Span]]) -> int:
+    def layer(self, boxes: Iterable[Box]) -> int:
         """The layer of the next rule, counted from 0."""
         boxes = list(boxes)
         found = max((self._deepest(prefix, span) for prefix, span in boxes), default=-1) + 1
@@ -96,3 +111,53 @@ class Layers:
             if length >= prefix.length:
                 return
             yield Prefix(length, prefix.shortened(length))
+
+
+class Layering:
+    """The layer of each rule, by name. A few rules that come or go are placed without a look at all the
+    others' places, where that is what doing so would find."""
+
+    def __init__(self, rules: Mapping[str, Rule], width: int) -> None:
+        """`width` is an address's, in bits."""
+        self._width = width
+        tower = Layers(prefix.length for rule in rules.values() for prefix, _ in rule.boxes)
+        ordered = sorted(rules, key=lambda name: rules[name].number)
+        self.layers = {name: tower.layer(rules[name].boxes) for name in ordered}
+        self._placed = [
+            box for name, rule in rules.items() for box in self._flat(name, rule, self.layers[name])
+        ]
+
+    def add(self, name: str, rule: Rule) -> bool:
+        """Place one more. False, and nothing done, where others would have to move."""
+        met = self._met(rule)
+        layer = max((layer for number, layer in met if number < rule.number), default=-1) + 1
+        if any(number > rule.number and other <= layer for number, other in met):
+            return False
+        self.layers[name] = layer
+        self._placed += self._flat(name, rule, layer)
+        return True
+
+    def remove(self, name: str, rule: Rule) -> bool:
+        """Take one away. False, and nothing done, where others might move."""
+        layer = self.layers[name]
+        if any(number > rule.number and other == layer + 1 for number, other in self._met(rule)):
+            return False
+        del self.layers[name]
+        self._placed = [box for box in self._placed if box[-1] != name]
+        return True
+
+    def _flat(self, name: str, rule: Rule, layer: int) -> Iterator[tuple[int, int, int, int, int, int, str]]:
+        for prefix, span in rule.boxes:
+            yield (*prefix.span(self._width), *span, rule.number, layer, name)
+
+    def _met(self, rule: Rule) -> set[tuple[int, int]]:
+        """Number and layer of the rules that overlap this one, itself aside."""
+        found = set()
+        for prefix, (first, last) in rule.boxes:
+            begin, end = prefix.span(self._width)
+            found |= {
+                (number, layer)
+                for low, high, least, most, number, layer, _ in self._placed
+                if low <= end and high >= begin and least <= last and most >= first and number != rule.number
+            }
+        return found

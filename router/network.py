@@ -85,9 +85,15 @@ def private_links(document: RouterDocument) -> list[str]:
 
 def public_addresses(document: RouterDocument) -> list[str]:
     """IPv4 addresses of the public interfaces, without their prefix lengths."""
-    return [
-        address.partition("/")[0]
-        for link in public_links(document)
-        for address in document.interfaces[link].addresses
-        if ":" not in address
-    ]
+    return [address for address in _public_addresses(document) if ":" not in address]
+
+
+def public_addresses6(document: RouterDocument) -> list[str]:
+    """The same of IPv6."""
+    return [address for address in _public_addresses(document) if ":" in address]
+
+
+def _public_addresses(document: RouterDocument) -> Iterator[str]:
+    for link in public_links(document):
+        for address in document.interfaces[link].addresses:
+            yield address.partition("/")[0]

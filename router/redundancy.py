@@ -32,6 +32,8 @@ _KEEPALIVED = f"{DIRECTORY}/keepalived.conf"
 _CONNTRACKD = f"{DIRECTORY}/conntrackd.conf"
 _PAIR = f"{DIRECTORY}/pair.json"
 _UNITS = ("sysvm-conntrackd.service", "sysvm-pair.service", "sysvm-keepalived.service")
+_NOT_TRACKED = ("sysvm-time.service", "sysvm-ulogd.service")
+"""Without them guests miss nothing."""
 _KERNEL = {
     # Daemons are ready on addresses that the other router has.
     "net/ipv4/ip_nonlocal_bind": "1",
@@ -152,7 +154,7 @@ def _pair(document: RouterDocument, redundancy: Redundancy, virtual: list[Addres
         "links": links if tracking.links else [],
         "gateways": [[link, gateway] for link in links for gateway in document.interfaces[link].gateways]
         if tracking.gateways else [],
-        "daemons": sorted(units) if tracking.daemons else [],
+        "daemons": sorted(set(units) - set(_NOT_TRACKED)) if tracking.daemons else [],
         "seconds": tracking.seconds,
     }  # fmt: skip
     return json.dumps(value, indent=2, sort_keys=True) + "\n"

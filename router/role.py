@@ -1,11 +1,11 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.checks import Check
 from appliance.resources import Resource
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, redundancy, ruleset
+from router import accounting, acl, dnsmasq, fast_path, metadata, packet_log, redundancy, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -18,6 +18,7 @@ SERVICES = [
     dnsmasq,
     metadata,
     accounting,
+    packet_log,
     time,
 ]
 
@@ -29,10 +30,16 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
     return redundancy.settled(document, wanted)
 
 
+def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
+    """The place in the document (RFC 6901) of the rule behind each element that counts, by table, set and
+    element."""
+    return {(ruleset.TABLE, *place): pointer for place, pointer in acl.pointers(document).items()}
+
+
 def checks(document: RouterDocument) -> Iterator[Check]:
     services = (interfaces, dnsmasq, metadata, time)
     wanted = (check for service in services for check in service.checks(document))
     return redundancy.settled_checks(document, wanted)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems", "settled"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "problems", "settled"]

@@ -38,6 +38,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         networks=networks,
         forwarding=forwarding(document),
         acls=acl.directions(document),
+        log_group=acl.LOG_GROUP,
         ways=ways,
         vrrp_paths=paths(document),
         api_port=API_PORT,

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from appliance.agent import metrics, openapi, problem, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
+from appliance.agent.hits import hits
 from appliance.agent.storage import storage
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
@@ -100,6 +101,10 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     @app.get("/v1/usage")
     def get_usage() -> Response:
         return jsonify(usage.save())
+
+    @app.get("/v1/hits")
+    def get_hits() -> Response:
+        return jsonify(hits(controller.running, controller.host))
 
     @app.get("/metrics")
     def get_metrics() -> Response:

@@ -2,7 +2,8 @@
 
 Structure and elements are compared apart. Of the structure the engine notes, right after the
 transaction that made it, a digest of what was sent and of what the kernel lists: what nft lists is not
-what it was sent, but it does list the same thing twice alike. Elements are compared one by one.
+what it was sent, but it does list the same thing twice alike. Elements are compared one by one. What they
+counted, if their set counts, goes with them into a table that is made anew.
 
 Listing tens of thousands of elements takes a hundred times longer than adding one, so an observation
 is kept for as long as the kernel's generation number says that nobody has committed anything since.
@@ -25,6 +26,12 @@ FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
 _MOST_GONE = 1_000
 Elements = Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    packets: int
+    bytes: int
 
 
 @dataclass
@@ -151,6 +158,24 @@ def _element(value: Any) -> tuple[str, str | None]:
     return _text(value), None
 
 
+def counted(table: str, host: Host) -> dict[tuple[str, str], Count]:
+    """What the elements of a table have counted, if anything, by set and element."""
+    return {
+        (item[kind]["name"], _element(element)[0]): count
+        for item in host.nft.listing(f"table inet {table}")
+        for kind in ("set", "map")
+        if kind in item and "stmt" in item[kind]
+        for element in item[kind].get("elem", [])
+        if (count := _count(element)) is not None
+    }
+
+
+def _count(element: Any) -> Count | None:
+    key = element[0] if isinstance(element, list) else element
+    found = key.get("elem", {}).get("counter") if isinstance(key, dict) else None
+    return Count(found["packets"], found["bytes"]) if found and found["packets"] else None
+
+
 def _text(value: Any) -> str:
     """An element, or what it maps to, as nft writes it."""
     if not isinstance(value, dict):
@@ -174,17 +199,29 @@ def _structure(ruleset: Ruleset) -> str:
     return f"{table}\ndelete {table}\n{ruleset.text}\n"
 
 
-def _whole(ruleset: Ruleset) -> str:
+def _whole(ruleset: Ruleset, counts: Mapping[tuple[str, str], Count]) -> str:
     fill = "".join(
-        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items())} }}\n"
+        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items(), _of_set(name, counts))} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
     return _structure(ruleset) + fill
 
 
-def _listed(elements: Any) -> str:
-    return ", ".join(key if mapped is None else f"{key} : {mapped}" for key, mapped in elements)
+def _of_set(name: str, counts: Mapping[tuple[str, str], Count]) -> dict[str, str]:
+    """What its elements have counted, in nft syntax."""
+    return {
+        key: f" counter packets {count.packets} bytes {count.bytes}"
+        for (place, key), count in counts.items()
+        if place == name
+    }
+
+
+def _listed(elements: Any, counters: Mapping[str, str] = {}) -> str:
+    return ", ".join(
+        f"{key}{counters.get(key, '')}" if mapped is None else f"{key}{counters.get(key, '')} : {mapped}"
+        for key, mapped in elements
+    )
 
 
 def _stale(ruleset: Ruleset, observed: Observed, host: Host) -> bool:
@@ -204,7 +241,7 @@ def _sent(ruleset: Ruleset) -> str:
 def _swap(ruleset: Ruleset, host: Host) -> None:
     host.seen.pop(KIND, None)
     before = host.nft.generation()
-    host.nft.run(_whole(ruleset))
+    host.nft.run(_whole(ruleset, counted(ruleset.table, host)))
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")

@@ -174,6 +174,11 @@ def create_app(plane: Plane) -> Flask:
         with plane.agent(name) as agent:
             return app.json.response(agent.usage())
 
+    @app.get("/v1/appliances/<name>/hits")
+    def hits(name: str) -> Any:
+        with plane.agent(name) as agent:
+            return app.json.response(agent.hits())
+
     return app
 
 

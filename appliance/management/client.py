@@ -164,6 +164,9 @@ class Agent:
         """Have its peer take over; the state after that. Raises ConflictError where that can't be now."""
         return self._json("POST", "/v1/switch-over", b"")
 
+    def hits(self) -> Any:
+        return self._decoded(self._request("GET", "/v1/hits")[1])
+
     def _json(
         self, method: str, path: str, body: str | bytes | None = None, *,
         content_type: str = "application/json",

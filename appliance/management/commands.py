@@ -138,6 +138,18 @@ def list_appliances(remote: Callable[[], Remote]) -> None:
 
 @appliance.command()
 @click.argument("name")
+@click.pass_obj
+def hits(remote: Callable[[], Remote], name: str) -> None:
+    """How many packets each rule of its access lists has decided about."""
+    _, answer = _ask(remote, "GET", f"{_path(name)}/hits")
+    table = Table("rule", "packets", "bytes")
+    for pointer, counts in answer.items():
+        table.add_row(escape(pointer), str(counts["packets"]), str(counts["bytes"]))
+    Console().print(table)
+
+
+@appliance.command()
+@click.argument("name")
 @click.option("--document", "only_document", is_flag=True, help="What it should be: JSON, secrets masked.")
 @click.pass_obj
 def show(remote: Callable[[], Remote], name: str, only_document: bool) -> None:

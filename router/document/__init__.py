@@ -10,7 +10,7 @@ from appliance.address import InterfaceName, Ipv4Address, Name
 from appliance.document import Document
 from appliance.model import Keyed
 from router.document.accounting import Accounting
-from router.document.acl import Acl, AclRule, PrivateGateway, Tier
+from router.document.acl import Acl, AclName, AclRule, PrivateGateway, Tier
 from router.document.dhcp import (
     ClasslessRoute,
     DhcpNetwork,
@@ -37,7 +37,7 @@ class RouterDocument(Document):
     """By public address: the guest that has it, for all protocols and ports, both ways."""
     port_forwards: Keyed[Name, PortForward] = {}
     firewall: Firewall = Firewall()
-    acls: Keyed[Name, Acl] = {}
+    acls: Keyed[AclName, Acl] = {}
     """Access lists by name."""
     tiers: dict[InterfaceName, Tier] = {}
     """Guest networks that are tiers of a VPC."""
@@ -55,6 +55,7 @@ class RouterDocument(Document):
 __all__ = [
     "Accounting",
     "Acl",
+    "AclName",
     "AclRule",
     "Base64",
     "ClasslessRoute",

@@ -8,6 +8,8 @@ from appliance.address import Name, Network, Ports
 from appliance.model import Keyed, Model
 from router.document.text import Verdict
 
+AclName = Annotated[Name, Field(max_length=32)]
+
 
 class AclRule(Model):
     """Decides about new connections, by the first rule that matches. Answers and related packets pass."""
@@ -43,13 +45,13 @@ class Tier(Model):
     """A guest network of a VPC: an access list decides what comes to it and leaves it, other tiers' traffic
     too. `firewall.egress` has no say in it."""
 
-    acl: Name
+    acl: AclName
 
 
 class PrivateGateway(Model):
     """A way from the tiers to a network that isn't public, as by a leased line."""
 
-    acl: Name | None = None
+    acl: AclName | None = None
     """Absent: whatever the tiers' lists let through passes."""
     source_nat: bool = False
     """Tiers go out with the interface's own address."""

@@ -4,32 +4,33 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from appliance.address import InterfaceName, Ipv4Address, Ipv4Network, Name, Ports
+from appliance.address import InterfaceName, IpAddress, Name, Network, Ports
 from appliance.model import Keyed, Model
 from router.document.text import Verdict
 
 
 class FirewallRule(Model):
     verdict: Verdict
-    protocol: Literal["tcp", "udp", "icmp", "all"] | Annotated[int, Field(ge=0, le=255)]
+    protocol: Literal["tcp", "udp", "icmp", "icmpv6", "all"] | Annotated[int, Field(ge=0, le=255)]
     ports: Ports | None = None
     """tcp and udp only; absent: all ports."""
     icmp_type: Annotated[int, Field(ge=0, le=255)] | None = None
-    """icmp only; absent: all types."""
-    source_cidrs: list[Ipv4Network] = []
+    """icmp and icmpv6 only; absent: all types."""
+    source_cidrs: list[Network] = []
     """Empty: any source."""
 
 
 class IngressRule(FirewallRule):
-    """A rule for new connections from outside to one public address and its public ports."""
+    """A rule for new connections from outside to one public address and its public ports, or to a guest's
+    own address of IPv6, which is routed."""
 
-    address: Ipv4Address
+    address: IpAddress
 
 
 class EgressRule(FirewallRule):
     """A rule for new connections from a guest network to the outside."""
 
-    destination_cidrs: list[Ipv4Network] = []
+    destination_cidrs: list[Network] = []
     """Empty: any destination."""
 
 

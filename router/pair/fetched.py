@@ -37,9 +37,11 @@ def adopt(theirs: Mapping[str, str], key: bytes) -> int:
         if not (_NAME.fullmatch(name) and _DIGEST.fullmatch(digest)):
             continue
         link, _, address = name.partition("_")
-        gone += _remove(PASSWORDS / link / address, digest, key)
+        removed = _remove(PASSWORDS / link / address, digest, key)
+        gone += removed
         note = NOTES / name
-        if not (note.exists() and note.read_text() == digest):
+        # What we noted ourselves may be the newer one: then nothing of ours is as theirs.
+        if removed or not note.exists():
             disk.replace(note, digest.encode(), mode=0o600, owner=_OWNER, group=_OWNER)
     return gone
 

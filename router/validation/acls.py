@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from appliance.memo import per_item
+from appliance.memo import per_key
 from appliance.model import Problem, pointer
 from router import acl
 from router.document import Acl, AclRule, RouterDocument
@@ -15,7 +15,7 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
     for name, rules in document.acls.items():
         yield from _rules(rules, name)
     for direction in acl.directions(document):
-        if len(direction.layers) > _MOST_LAYERS:
+        if direction.depth > _MOST_LAYERS:
             name = direction.chain.removeprefix("acl_").rpartition("_")[0]
             yield Problem(
                 pointer("acls", name, "rules"),
@@ -56,28 +56,31 @@ def _private_gateways(document: RouterDocument) -> Iterator[Problem]:
             )
 
 
-@per_item
-def _rules(rules: Acl, name: str) -> tuple[Problem, ...]:
-    found: list[Problem] = []
+def _rules(rules: Acl, name: str) -> Iterator[Problem]:
+    for found in filter(None, _each(rules.rules, name).values()):
+        yield from found
+    numbers = _numbers(rules.rules)
+    if len(set(numbers.values())) == len(numbers):
+        return
     holders: dict[tuple[str, int], str] = {}
-    for key, rule in rules.rules.items():
-        at = ("acls", name, "rules", key)
-        found += _rule(rule, *at)
-        place = (rule.direction, rule.number)
+    for key, place in numbers.items():
         if other := holders.get(place):
-            found.append(
-                Problem(
-                    pointer(*at, "number"),
-                    f"{_title(*at)}: number {rule.number} of {rule.direction} is {other}'s, too",
-                )
+            direction, number = place
+            at = ("acls", name, "rules", key)
+            yield Problem(
+                pointer(*at, "number"), f"{_title(*at)}: number {number} of {direction} is {other}'s, too"
             )
         holders[place] = key
-    return tuple(found)
 
 
-@per_item
-def _rule(rule: AclRule, *at: str) -> tuple[Problem, ...]:
-    return tuple(_match(rule, *at))
+@per_key
+def _numbers(name: str, rule: AclRule) -> tuple[str, int]:
+    return rule.direction, rule.number
+
+
+@per_key
+def _each(name: str, rule: AclRule, acl: str) -> tuple[Problem, ...]:
+    return tuple(_match(rule, "acls", acl, "rules", name))
 
 
 def _match(rule: AclRule, *at: str) -> Iterator[Problem]:

@@ -1,19 +1,20 @@
 """Firewall rules."""
 
-import ipaddress
 from collections.abc import Iterator
 
+from appliance.address import span
 from appliance.memo import per_key
 from appliance.model import Problem, pointer
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
-from router.network import GuestNetwork, guest_networks, public_addresses
+from router.network import GuestNetwork, guest_networks, public_addresses, public_addresses6
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
-    public = frozenset(public_addresses(document))
-    for found in filter(None, _ingress(document.firewall.ingress.rules, public).values()):
+    public = frozenset([*public_addresses(document), *public_addresses6(document)])
+    networks = tuple(guest_networks(document))
+    for found in filter(None, _ingress(document.firewall.ingress.rules, public, networks).values()):
         yield from found
-    for network in guest_networks(document):
+    for network in networks:
         egress = document.firewall.egress.get(network.link)
         if egress is not None:
             for found in filter(None, _egress(egress.rules, network).values()):
@@ -21,14 +22,27 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
 
 
 @per_key
-def _ingress(name: str, rule: IngressRule, public: frozenset[str]) -> tuple[Problem, ...]:
+def _ingress(
+    name: str, rule: IngressRule, public: frozenset[str], networks: tuple[GuestNetwork, ...]
+) -> tuple[Problem, ...]:
     at = ("firewall", "ingress", "rules", name)
     found = list(_match(name, rule, *at))
-    if rule.address not in public:
-        where = pointer(*at, "address")
+    where = pointer(*at, "address")
+    if ":" in rule.address:
+        if rule.address not in public and not any(
+            within(rule.address, cidr) for network in networks for cidr in network.cidrs6
+        ):
+            what = f"{rule.address} is no address of a public interface, nor on a guest network"
+            found.append(Problem(where, f"Firewall rule {name}: {what}"))
+    elif rule.address not in public:
         found.append(
             Problem(where, f"Firewall rule {name}: {rule.address} is no address of a public interface")
         )
+    for number, cidr in enumerate(rule.source_cidrs):
+        if (":" in cidr) != (":" in rule.address):
+            where = pointer(*at, "source_cidrs", number)
+            what = f"source {cidr} and address {rule.address} differ in family"
+            found.append(Problem(where, f"Firewall rule {name}: {what}"))
     return tuple(found)
 
 
@@ -36,17 +50,32 @@ def _ingress(name: str, rule: IngressRule, public: frozenset[str]) -> tuple[Prob
 def _egress(name: str, rule: EgressRule, network: GuestNetwork) -> tuple[Problem, ...]:
     at = ("firewall", "egress", network.link, "rules", name)
     found = list(_match(name, rule, *at))
-    whole = ipaddress.IPv4Network(network.cidr)
+    own = (network.cidr, *network.cidrs6)
     for number, cidr in enumerate(rule.source_cidrs):
-        if not ipaddress.IPv4Network(cidr).subnet_of(whole):
+        if not any(within(cidr, whole) for whole in own):
             where = pointer(*at, "source_cidrs", number)
-            what = f"source {cidr} is not within {network.cidr} of {network.link}"
+            what = f"source {cidr} is not within {' or '.join(own)} of {network.link}"
+            found.append(Problem(where, f"Firewall rule {name}: {what}"))
+    sources = {":" in cidr for cidr in rule.source_cidrs or own}
+    for number, cidr in enumerate(rule.destination_cidrs):
+        if (":" in cidr) not in sources:
+            where = pointer(*at, "destination_cidrs", number)
+            what = f"no source that it is for has an address of {cidr}'s family"
             found.append(Problem(where, f"Firewall rule {name}: {what}"))
     return tuple(found)
+
+
+def within(inner: str, outer: str) -> bool:
+    """Whether a network, or an address, is part of another network."""
+    if (":" in inner) != (":" in outer):
+        return False
+    first, last = span(outer)
+    begin, end = span(inner)
+    return first <= begin and end <= last
 
 
 def _match(name: str, rule: FirewallRule, *at: str) -> Iterator[Problem]:
     if rule.ports is not None and rule.protocol not in ("tcp", "udp"):
         yield Problem(pointer(*at, "ports"), f"Firewall rule {name}: only tcp and udp have ports")
-    if rule.icmp_type is not None and rule.protocol != "icmp":
-        yield Problem(pointer(*at, "icmp_type"), f"Firewall rule {name}: only icmp has types")
+    if rule.icmp_type is not None and rule.protocol not in ("icmp", "icmpv6"):
+        yield Problem(pointer(*at, "icmp_type"), f"Firewall rule {name}: only icmp and icmpv6 have types")

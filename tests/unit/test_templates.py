@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jinja2 import meta
+from jinja2 import meta, nodes
 
 from appliance.template import _environment
 from tests.examples import ROOT
@@ -32,9 +32,10 @@ def included(name: str) -> set[str]:
 
 
 def names_of(name: str) -> set[str]:
-    """What a template and those that it includes use."""
+    """What a template and those that it includes use and don't set."""
     tree = _environment().parse((DIRECTORY / name).read_text())
-    return meta.find_undeclared_variables(tree).union(*map(names_of, included(name)))
+    own = {target.name for target in tree.find_all(nodes.Name) if target.ctx == "store"}
+    return (meta.find_undeclared_variables(tree).union(*map(names_of, included(name)))) - own
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

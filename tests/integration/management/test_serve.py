@@ -174,6 +174,7 @@ def test_chunked_body_is_read(service: Service, peer: Peer) -> None:
 def test_agent_is_asked_through(service: Service, peer: Peer) -> None:
     assert service.ask("GET", "/v1/appliances/r1/status").json() == {"generation": 0, "state": "empty"}
     assert service.ask("GET", "/v1/appliances/r1/usage").json() == {"path": "/v1/usage"}
+    assert service.ask("GET", "/v1/appliances/r1/hits").json() == {"path": "/v1/hits"}
     assert service.ask("GET", "/v1/appliances/r1/health").json() == {"path": "/v1/health"}
     planned = service.ask("POST", "/v1/appliances/r1/plan", routes(1)).json()
     assert planned == {"generation": 1, "changes": [{"kind": "File"}]}

@@ -118,7 +118,8 @@ class Client:
         self, address: str, port: int, *, udp: bool = False, source: str = "", seconds: float = 2.0
     ) -> str | None:
         """What a `Server` there says, "SERVER saw CLIENT"; None where nobody answers."""
-        with self.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as asking:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, family) as asking:
             asking.settimeout(seconds)
             if source:
                 asking.bind((source, 0))
@@ -183,10 +184,10 @@ class Lab:
     directory: Path
     servers: list[Server] = field(default_factory=list)
     clients: dict[str, Client] = field(default_factory=dict)
-    base: dict[str, Any] = field(default_factory=dict)
     name: str = ROUTER
     control: str = CONTROL
     macs: Mapping[str, str] = field(default_factory=lambda: MACS)
+    """The router's cards by segment."""
 
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "management")
@@ -226,13 +227,16 @@ class Lab:
     def __getitem__(self, name: str) -> Client:
         return self.clients[name]
 
-    def serve(self, client: str, port: int, *, udp: bool = False) -> Server:
+    def serve(self, client: str, port: int, *, udp: bool = False, version: int = 4) -> Server:
         """Have a server in a client's namespace that says who asked; one that is there stays."""
         place = self.clients[client]
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
         for server in self.servers:
-            if (server.place, server.port, server.udp) == (client, port, udp):
+            if (server.place, server.port, server.udp, server.family) == (client, port, udp, family):
                 return server
-        listening = place.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+        listening = place.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, family)
+        if version == 6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         server = Server(client, port, listening, udp=udp)
         self.servers.append(server)
         return server

@@ -12,11 +12,11 @@ class Server:
 
     def __init__(self, place: str, port: int, listening: socket.socket, *, udp: bool) -> None:
         self.place, self.port, self.udp = place, port, udp
-        self.received = 0
+        self.received, self.family = 0, listening.family
         self._socket = listening
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("0.0.0.0", port))
+        self._socket.bind(("" if listening.family == socket.AF_INET else "::", port))
         if udp:
             self._socket.setsockopt(socket.IPPROTO_IP, _PACKET_INFO, 1)
         else:

@@ -6,7 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.model import merge_patch
 from router import acl
+from router.acl_match import MATCHES
 from router.document import RouterDocument
 from tests.examples import document
 
@@ -52,8 +54,8 @@ def test_each_kind_of_match() -> None:
         "1_protocol6": {"::/0 . 0-255": "goto logged_a/rest"},
     }
     assert found.policy == "drop"
-    assert [(item.chain, item.group, item.verdict) for item in found.logged] == [
-        ("logged_a/rest", 2, "drop")
+    assert [(item.chain, item.title, item.verdict) for item in found.logged] == [
+        ("logged_a/rest", "drop a/rest", "drop")
     ]
 
 
@@ -81,8 +83,8 @@ def test_a_list_has_both_directions_and_room_for_its_first_rules() -> None:
     empty = compiled({})
     assert set(empty) == {"acl_a_ingress", "acl_a_egress"}
     for direction in empty.values():
-        assert {(lookup.match, lookup.version) for lookup in direction.layers[0]} == {
-            (match, version) for match in acl.MATCHES for version in (4, 6)
+        assert {(lookup.match, lookup.version) for lookup in direction.lookups} == {
+            (match, version) for match in MATCHES for version in (4, 6)
         }
 
 
@@ -148,12 +150,11 @@ def looked_up(direction: acl.Direction, source: str, protocol: int, port: int) -
         span = tuple(map(int, parts[1].split("-")))
         return span[0] <= protocol <= span[-1]
 
-    for layer in direction.layers:
-        for lookup in layer:
-            if lookup.version == 4 and lookup.match in ("ports", "protocol"):
-                for key, verdict in direction.elements[lookup.map].items():
-                    if matches(key, lookup.match):
-                        return verdict
+    for lookup in direction.lookups:
+        if lookup.version == 4 and lookup.match in ("ports", "protocol"):
+            for key, verdict in direction.elements[lookup.map].items():
+                if matches(key, lookup.match):
+                    return verdict
     return None
 
 
@@ -164,3 +165,29 @@ def test_the_maps_say_what_the_list_says(made: list[dict[str, Any]]) -> None:
     for source in ("10.1.1.7", "10.1.1.8", "10.1.2.1", "10.9.0.1", "192.0.2.1", "203.0.113.9"):
         for protocol, port in ((6, 22), (6, 80), (6, 8080), (6, 1001), (17, 22), (17, 8080), (47, 0)):
             assert looked_up(found, source, protocol, port) == listed(made, source, protocol, port)
+
+
+def as_compared(direction: acl.Direction) -> tuple[Any, ...]:
+    return direction.lookups, direction.logged, direction.elements, direction.owners, direction.policy
+
+
+@given(rules, rules, st.data())
+def test_what_is_patched_is_what_would_be_made_anew(
+    first: list[dict[str, Any]], more: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """One list after another under one name, as patches make them; and each from nothing."""
+    numbers = iter(data.draw(st.permutations(range(1, len(first) + len(more) + 1))))
+    made = {f"r{number}": rule(next(numbers), **item) for number, item in enumerate(first)}
+    running = RouterDocument.model_validate({**BASE, "acls": {"patched": {"rules": made}}})
+    acl.directions(running)
+    for number, item in enumerate(more):
+        gone = data.draw(st.sampled_from([None, *running.acls["patched"].rules]))
+        patch: dict[str, Any] = {f"m{number}": rule(next(numbers), **item)}
+        if gone is not None:
+            patch[gone] = None
+        whole = merge_patch(running, {"acls": {"patched": {"rules": patch}}})
+        running = RouterDocument.model_validate(whole)
+        patched = [as_compared(direction) for direction in acl.directions(running)]
+        acl._lists.clear()
+        anew = RouterDocument.model_validate(running.model_dump(mode="json", exclude_unset=True))
+        assert patched == [as_compared(direction) for direction in acl.directions(anew)]

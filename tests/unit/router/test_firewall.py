@@ -124,3 +124,39 @@ def test_rules_that_come_one_by_one_are_as_if_they_had_come_at_once() -> None:
     shrunk = elements(ingress=rules)
     elements()
     assert shrunk == elements(ingress=rules)
+
+
+def test_rules_of_either_family() -> None:
+    value = example("two-networks")
+    value["interfaces"]["guest0"]["addresses"].append("fd00:1::1/64")
+    value["interfaces"]["public0"]["addresses"].append("2001:db8::5/64")
+    value["firewall"] = {
+        "ingress": {
+            "rules": {
+                "own": {"verdict": "accept", "address": "2001:db8::5", "protocol": "tcp", "ports": 443},
+                "guest": {
+                    "verdict": "drop", "address": "fd00:1::10", "protocol": "icmpv6", "icmp_type": 128,
+                    "source_cidrs": ["2001:db8:f::/48"],
+                },
+            }
+        },
+        "egress": {
+            "guest0": {
+                "rules": {
+                    "dns": outward(protocol="udp", ports=53),
+                    "gre": outward("drop", protocol=47, destination_cidrs=["192.0.2.0/24", "2001:db8::/32"]),
+                    "ping": outward("drop", protocol="icmp", icmp_type=8),
+                }
+            }
+        },
+    }  # fmt: skip
+    cidr = "10.1.1.0/24"
+    assert {name: list(keys) for name, keys in firewall.elements(read(value)).items() if keys} == {
+        "ingress_accept_ports6": ["443 . 6 . ::/0 . 2001:db8::5"],
+        "ingress_drop_icmp6": ["2001:db8:f::/48 . fd00:1::10 . 128"],
+        "egress_accept_ports": [f"53 . 17 . 0.0.0.0/0 . {cidr}"],
+        "egress_accept_ports6": ["53 . 17 . ::/0 . fd00:1::/64"],
+        "egress_drop_protocol": [f"192.0.2.0/24 . {cidr} . 47"],
+        "egress_drop_protocol6": ["2001:db8::/32 . fd00:1::/64 . 47"],
+        "egress_drop_icmp": [f"0.0.0.0/0 . {cidr} . 8"],
+    }

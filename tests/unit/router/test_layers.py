@@ -1,9 +1,11 @@
 """Ordered rules as layers: the first match is what a search of the list finds."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.layers import Layers, Prefix
+from router.layers import Layering, Layers, Prefix, Rule
 
 WIDTH = 6
 prefixes = st.integers(0, WIDTH).flatmap(
@@ -39,3 +41,24 @@ def test_rules_that_have_nothing_in_common_are_one_layer() -> None:
     hosts = [layers.layer([(Prefix(32, host), (22, 22))]) for host in range(100)]
     assert hosts == [0] * 100
     assert layers.layer([(Prefix(0, 0), (0, 65535))]) == 1, "what denies the rest"
+
+
+@given(rules, st.randoms())
+def test_rules_that_come_and_go_are_where_they_would_be(
+    made: list[list[tuple[Prefix, tuple[int, int]]]], random: Random
+) -> None:
+    numbered = {str(number): Rule(number, tuple(boxes)) for number, boxes in enumerate(made)}
+    names = list(numbered)
+    random.shuffle(names)
+    first = {name: numbered[name] for name in names[: len(names) // 2]}
+    layering = Layering(first, WIDTH)
+    for name in names[len(names) // 2 :]:
+        first[name] = numbered[name]
+        if not layering.add(name, numbered[name]):
+            layering = Layering(first, WIDTH)
+        assert layering.layers == Layering(first, WIDTH).layers
+    for name in names[::2]:
+        rule = first.pop(name)
+        if not layering.remove(name, rule):
+            layering = Layering(first, WIDTH)
+        assert layering.layers == Layering(first, WIDTH).layers
