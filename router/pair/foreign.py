@@ -2,11 +2,11 @@
 keepalived (templates/nftables/redundancy.nft.j2), but the two are one router to neighbours that
 look at numbers."""
 
-import ctypes
 import socket
 import struct
 import threading
 import time
+from array import array
 from collections.abc import Callable
 
 from router.pair.settings import Settings
@@ -82,6 +82,6 @@ def _filter(raw: socket.socket, known: list[str]) -> None:
         steps.append((_JUMP_EQUAL, len(known) - number, 0, sender))
     steps += [(_RETURN, 0, 0, 0xFFFF), (_RETURN, 0, 0, 0)]
     code = b"".join(struct.pack("=HBBI", *step) for step in steps)
-    buffer = ctypes.create_string_buffer(code)
-    program = struct.pack("@HP", len(steps), ctypes.addressof(buffer))
+    buffer = array("B", code)
+    program = struct.pack("@HP", len(steps), buffer.buffer_info()[0])
     raw.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)

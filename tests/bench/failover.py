@@ -45,11 +45,11 @@ def run(say: Say) -> str:
         rows.append((f"keepalived alone, {interval} ms", *_bare(interval)))
     return "\n\n".join(
         [
-            f"The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by source "
-            "NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping run for 5 s "
-            "before. Milliseconds until the first answer to what was sent after that; `keepalived alone` is two "
+            f"The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by "
+            "source NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping have run "
+            "for 5 s. Milliseconds until the first answer to what was sent after that. `keepalived alone` is two "
             "namespaces with nothing but the shortest keepalived.conf of one instance and one address, whose first "
-            "process is killed, and a client that pings the address.",
+            "one dies, and a client that pings the address.",
             table(
                 (
                     "adverts",
@@ -60,8 +60,8 @@ def run(say: Say) -> str:
                 ),
                 rows,
             ),
-            f"A planned switch-over, {2 * _ROUNDS} times: at most {max(switched)} of 100 datagrams a second were "
-            f"lost, {sum(switched)} in all.",
+            f"A planned switch-over, {2 * _ROUNDS} times: at most {max(switched)} of 100 datagrams a second "
+            f"were lost, {sum(switched)} in all.",
         ]
     )
 
