@@ -11,6 +11,7 @@ class DnsCheck:
     server: str
     query: str
     expected: str
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,7 @@ class DhcpCheck:
     name: str
     link: str
     address: str
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,7 @@ class MetadataCheck:
     name: str
     link: str
     address: str
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,4 +61,5 @@ class NtpCheck:
 
 
 Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck
-"""`name` is what health and metrics call the check by."""
+"""`name` is what health and metrics call the check by. What is on a `virtual` address is asked
+where that is."""

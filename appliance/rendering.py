@@ -8,6 +8,8 @@ from appliance.resources import File, Leases, Password, Records, Resource, Rules
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
     for resource in resources:
         match resource:
+            case File() if resource.secret:
+                yield f"# file {resource.path} {resource.mode:04o}\n(its content is secret)\n"
             case File():
                 yield f"# file {resource.path} {resource.mode:04o}\n{resource.content}"
             case Records():
@@ -44,6 +46,6 @@ def _line(resource: Resource) -> str:
     fields = (
         f"{name}={value}"
         for name in resource.__slots__
-        if (value := getattr(resource, name)) not in (None, (), "")
+        if (value := getattr(resource, name)) not in (None, (), "", False)
     )
     return f"{kind} {' '.join(fields)}"

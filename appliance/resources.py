@@ -19,6 +19,8 @@ class File:
     mode: int = 0o644
     group: str = "root"
     check: tuple[str, ...] = ()
+    secret: bool = False
+    """Its content is for no eyes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,13 +76,15 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route."""
+    """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
+    the gateway is on the link, whatever addresses that has."""
 
     destination: str
     gateway: str | None = None
     link: str | None = None
     metric: int = 0
     table: int = 254
+    onlink: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,12 +159,14 @@ class ChecksumFill:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leases:
     """The leases of a network's DHCP server, kept in the file at `path`: nobody holds an address that is
-    reserved for another. `holders` is the MAC address by reserved address."""
+    reserved for another. `holders` is the MAC address by reserved address. `virtual`: the server's
+    address may be another appliance's just now, and then the lease is that one's business."""
 
     link: str
     server: str
     path: str
     holders: Mapping[str, str]
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """The roles an appliance can have; each is a package with a document, services and checks of its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -31,6 +31,9 @@ class Role(Protocol):
     SERVICES: list[Service]
     SEALED: list[tuple[str, ...]]
     """Places of what is handed out once and then forgotten; `*` stands for any key."""
+
+    def settled(self, document: Any, wanted: Iterable[Resource]) -> Iterator[Resource]:
+        """What all services together want, as this appliance must have it."""
 
     def checks(self, document: Any) -> Iterator[Check]: ...
 
@@ -71,5 +74,6 @@ def resources(document: Document, boot: Boot | None = None) -> Iterator[Resource
     """The machine state that a document means; with boot data, the control interface is part of it."""
     if boot is not None:
         yield from control.resources(boot)
-    for service in role(document.role).SERVICES:
-        yield from service.resources(document)
+    package = role(document.role)
+    wanted = (resource for service in package.SERVICES for resource in service.resources(document))
+    yield from package.settled(document, wanted)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from appliance.checks import Check, HttpCheck, MetadataCheck
 from appliance.memo import Pairs, per_key, per_sections
 from appliance.resources import Address, File, Password, Records, Resource, Unit
+from router import redundancy
 from router.document import (
     DhcpNetwork,
     DhcpOptions,
@@ -27,7 +28,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     yield from _resources(document)
 
 
-@per_sections("interfaces", "dhcp", "dns", "metadata")
+@per_sections("interfaces", "dhcp", "dns", "metadata", "redundancy")
 def _resources(document: RouterDocument) -> tuple[Resource, ...]:
     return tuple(_made(document))
 
@@ -58,8 +59,17 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
                 )
         records = _records(guests, network, dns.domain if dns else None, dhcp.options if dhcp else None)
         yield Records(path=f"{_DIRECTORY}/{network.link}", records=records, mode=0o640, group=_GROUP)
-    config = json.dumps({"networks": settings}, indent=2, sort_keys=True) + "\n"
-    yield File(path=f"{_DIRECTORY}/config.json", content=config, mode=0o640, group=_GROUP)
+    value: dict[str, object] = {"networks": settings}
+    if key := redundancy.fetched_key(document):
+        value["fetched_key"] = key
+    config = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    yield File(
+        path=f"{_DIRECTORY}/config.json",
+        content=config,
+        mode=0o640,
+        group=_GROUP,
+        secret="fetched_key" in value,
+    )
     yield Unit(name="sysvm-metadata.service")
 
 

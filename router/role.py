@@ -1,10 +1,11 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.checks import Check
+from appliance.resources import Resource
 from appliance.services import interfaces, time
-from router import accounting, acl, dnsmasq, fast_path, metadata, packet_log, ruleset
+from router import accounting, acl, dnsmasq, fast_path, metadata, packet_log, redundancy, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -24,6 +25,11 @@ SERVICES = [
 SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
+def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Resource]:
+    """What services want, as it is on one router of a pair."""
+    return redundancy.settled(document, wanted)
+
+
 def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
     """The place in the document (RFC 6901) of the rule behind each element that counts, by table, set and
     element."""
@@ -31,8 +37,9 @@ def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata, time):
-        yield from service.checks(document)
+    services = (interfaces, dnsmasq, metadata, time)
+    wanted = (check for service in services for check in service.checks(document))
+    return redundancy.settled_checks(document, wanted)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "problems"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "problems", "settled"]

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
-from router import acl, firewall, listening, nat, port_forward, ways_out
+from router import acl, firewall, listening, nat, port_forward, redundancy, ways_out
 from router.document import RouterDocument
 from router.forwarding import forwarding
 from router.listening import Listener
 from router.network import guest_networks
+from router.paths import paths
 
 TABLE = "sysvm"
 _KERNEL = {
@@ -39,6 +40,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         acls=acl.directions(document),
         log_group=acl.LOG_GROUP,
         ways=ways,
+        vrrp_paths=paths(document),
         api_port=API_PORT,
         fast_path=document.fast_path,
         ingress_policy=document.firewall.ingress.policy,
@@ -63,4 +65,4 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
 
 def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
-    yield from ()
+    yield from redundancy.listeners(document)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem
+from appliance.agent import metrics, openapi, problem, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -62,6 +62,7 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/v1/status")
     def get_status() -> Response:
+        pair = redundancy.status()
         return jsonify(
             {
                 "role": controller.boot.role,
@@ -74,7 +75,12 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
                 "versions": versions(),
                 "started_at": controller.started_at,
             }
+            | ({"redundancy": pair} if pair is not None else {})
         )
+
+    @app.post("/v1/switch-over")
+    def post_switch_over() -> Response:
+        return jsonify(redundancy.switch_over())
 
     @app.get("/v1/health")
     def get_health() -> Response:
@@ -102,7 +108,7 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.save())
+        text = metrics.render(controller, health.results(), usage.save(), redundancy.status())
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")
@@ -162,6 +168,10 @@ def _errors(app: Flask) -> None:
     @app.errorhandler(GenerationConflictError)
     def conflict(error: GenerationConflictError) -> Response:
         return problem.response(HTTPStatus.CONFLICT, "generation-conflict", str(error))
+
+    @app.errorhandler(redundancy.RefusedSwitchError)
+    def stays(error: redundancy.RefusedSwitchError) -> Response:
+        return problem.response(HTTPStatus.CONFLICT, "no-switch-over", str(error))
 
     @app.errorhandler(ConvergeError)
     def failed(error: ConvergeError) -> Response:

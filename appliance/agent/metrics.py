@@ -1,7 +1,8 @@
 """Metrics in Prometheus' text format 0.0.4: base units, `_total` for what only grows."""
 
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
@@ -12,8 +13,10 @@ _STATES = ("empty", "converged", "unconfirmed", "drifted", "degraded")
 _KIB = 1024
 
 
-def render(controller: Controller, checks: list[Result], usage: Totals) -> str:
-    return "".join(_lines(controller, checks, usage))
+def render(
+    controller: Controller, checks: list[Result], usage: Totals, pair: Mapping[str, Any] | None = None
+) -> str:
+    return "".join([*_lines(controller, checks, usage), *_redundancy(pair)])
 
 
 def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:
@@ -48,6 +51,23 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
             for direction, values in sorted(directions.items()):
                 samples.append(({"kind": kind, "of": of, "direction": direction}, values.get(unit, 0)))
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
+
+
+def _redundancy(pair: Mapping[str, Any] | None) -> Iterator[str]:
+    if pair is None:
+        return
+    now = pair["state"]
+    states = [({"state": state}, float(now == state)) for state in ("primary", "backup", "fault", "unknown")]
+    yield from _metric("redundancy_state", "gauge", "1 for the state of this router in its pair", states)
+    if "changes" not in pair:
+        return
+    for name, kind, text, value in (
+        ("changes_total", "counter", "Changes of that state", pair["changes"]),
+        ("faults", "gauge", "What is wrong with this router now", len(pair["faults"])),
+        ("peer_heard", "gauge", "1 if the other router is heard", pair["peer"]["heard"]),
+        ("split_brain", "gauge", "1 if both routers are primary", pair["split_brain"]),
+    ):
+        yield from _metric(f"redundancy_{name}", kind, text, [({}, float(value))])
 
 
 def _metric(

@@ -66,6 +66,15 @@ def describe(model: type[Document]) -> dict[str, Any]:
                     "responses": {"200": {"description": "Kept"}, "409": _problem("None waits")},
                 }
             },
+            "/v1/switch-over": {
+                "post": {
+                    "summary": "Have the other router of a redundant pair take over",
+                    "responses": {
+                        "200": {"description": "It has; the state now"},
+                        "409": _problem("This isn't the primary, or the other isn't ready"),
+                    },
+                }
+            },
             "/v1/status": {"get": _operation("Generation, state, capabilities, storage, versions")},
             "/v1/health": {"get": _operation("Every check with its last result; ?fresh runs them now")},
             "/v1/usage": {"get": _operation("Traffic totals, which only grow")},

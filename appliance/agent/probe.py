@@ -27,6 +27,10 @@ class ProbeError(Exception):
 def run(check: Check) -> None:
     """Raises ProbeError, or OSError from the network."""
     match check:
+        case DnsCheck() if check.virtual and not dhcp.is_own(check.server):
+            pass
+        case DhcpCheck() | MetadataCheck() if check.virtual and not dhcp.is_own(check.address):
+            pass
         case DnsCheck():
             _dns(check)
         case DhcpCheck():

@@ -23,6 +23,8 @@ class LeaseError(Exception):
 
 def plan(wanted: Sequence[Leases], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     for leases in wanted:
+        if leases.virtual and not dhcp.is_own(leases.server):
+            continue
         for address, mac in _held(leases.path):
             holder = leases.holders.get(address, mac)
             if holder != mac:

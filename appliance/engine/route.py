@@ -75,6 +75,8 @@ def _arguments(route: Route) -> dict[str, Any]:
     }
     if route.gateway:
         arguments["gateway"] = route.gateway
+    if route.onlink:
+        arguments["flags"] = ["onlink"]
     if route.metric:
         arguments["priority"] = route.metric
     return arguments

@@ -53,7 +53,9 @@ def create_app(plane: Plane) -> Flask:
     @app.get("/metrics")
     def prometheus() -> Response:
         appliances = plane.inventory.appliances()
-        text = plane.metrics.text(states=plane.inventory.states(), appliances=appliances)
+        text = plane.metrics.text(
+            states=plane.inventory.states(), appliances=appliances, pairs=plane.pusher.pairs.states()
+        )
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")
@@ -152,6 +154,10 @@ def create_app(plane: Plane) -> Flask:
     def plan(name: str) -> Any:
         body = request.get_data()
         return dict(plane.plan(name, parsed(body) if body else None).answer)
+
+    @app.post("/v1/appliances/<name>/switch-over")
+    def switch_over(name: str) -> Any:
+        return plane.switch_over(name)
 
     @app.get("/v1/appliances/<name>/status")
     def status(name: str) -> Any:

@@ -160,6 +160,10 @@ class Agent:
     def usage(self) -> Any:
         return self._decoded(self._request("GET", "/v1/usage")[1])
 
+    def switch_over(self) -> dict[str, Any]:
+        """Have its peer take over; the state after that. Raises ConflictError where that can't be now."""
+        return self._json("POST", "/v1/switch-over", b"")
+
     def hits(self) -> Any:
         return self._decoded(self._request("GET", "/v1/hits")[1])
 

@@ -215,6 +215,15 @@ def plan(remote: Callable[[], Remote], name: str, document: Any) -> None:
     click.echo(f"{len(changes)} changes." if changes else "Nothing to change.", err=True)
 
 
+@appliance.command("switch-over")
+@click.argument("name")
+@click.pass_obj
+def switch_over(remote: Callable[[], Remote], name: str) -> None:
+    """Have NAME, the primary of a redundant pair, hand over to the other one."""
+    _, answer = _ask(remote, "POST", f"{_path(name)}/switch-over")
+    click.echo(f"{name} is the {answer['state']}, {answer['peer']['name']} the {answer['peer']['state']}.")
+
+
 def _ask(
     connect: Callable[[], Remote], method: str, path: str, *, body: Any = None, wait: float = 0.0
 ) -> tuple[int, Any]:

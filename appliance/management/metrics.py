@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from appliance.management.inventory import Appliance, State
 
@@ -30,8 +31,15 @@ class Metrics:
         with self._lock:
             self._polls += 1
 
-    def text(self, *, states: Mapping[State, int], appliances: list[Appliance]) -> str:
-        return "\n".join(self._lines(states, appliances)) + "\n"
+    def text(
+        self,
+        *,
+        states: Mapping[State, int],
+        appliances: list[Appliance],
+        pairs: Mapping[str, tuple[str, bool]] = MappingProxyType({}),
+    ) -> str:
+        lines = [*self._lines(states, appliances), *_pair_lines(pairs)]
+        return "\n".join(lines) + "\n"
 
     def _lines(self, states: Mapping[State, int], appliances: list[Appliance]) -> Iterator[str]:
         with self._lock:
@@ -71,3 +79,14 @@ class Metrics:
                     "sysvm_appliance_certificate_expiry_timestamp_seconds"
                     f'{{appliance="{appliance.name}"}} {expiry}'
                 )
+
+
+def _pair_lines(pairs: Mapping[str, tuple[str, bool]]) -> Iterator[str]:
+    yield "# HELP sysvm_redundancy_state 1 for the state of an appliance of a redundant pair."
+    yield "# TYPE sysvm_redundancy_state gauge"
+    for name, (state, _) in pairs.items():
+        yield f'sysvm_redundancy_state{{appliance="{name}",state="{state}"}} 1'
+    yield "# HELP sysvm_redundancy_split_brain 1 if an appliance and its peer are both primary."
+    yield "# TYPE sysvm_redundancy_split_brain gauge"
+    for name, (_, split) in pairs.items():
+        yield f'sysvm_redundancy_split_brain{{appliance="{name}"}} {int(split)}'

@@ -74,6 +74,9 @@ def description() -> dict[str, Any]:
                 "What it would change, and change nothing", 200, 400, 404, 409, 422, 502, body=document
             )
         },
+        f"{one}/switch-over": {
+            "post": _operation("Have the peer of a redundant pair's primary take over", 200, 404, 409, 502)
+        },
     }  # fmt: skip
     for question in ("status", "health", "usage", "hits"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}

@@ -167,6 +167,11 @@ class Plane:
         with self.agent(name) as agent:
             return agent.plan(json.dumps(document))
 
+    def switch_over(self, name: str) -> dict[str, Any]:
+        """Have the peer of a pair's primary take over. Raises AgentError."""
+        with self.agent(name) as agent:
+            return agent.switch_over()
+
     def agent(self, name: str) -> Agent:
         """A connection to an appliance, for questions."""
         return self._connect(self.inventory.appliance(name), answer_timeout=QUERY_TIMEOUT)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.management import schedule
+from appliance.management import pairs, schedule
 from appliance.management.client import (
     Agent,
     AgentError,
@@ -58,6 +58,7 @@ class Pusher:
         self._contacts = contacts
         self._patience = patience
         self._now = now
+        self.pairs = pairs.Pairs(inventory, connect, now=now)
         self._changed = threading.Condition()
         self._rung = True
         self._stopping = False
@@ -165,6 +166,7 @@ class Pusher:
                     return self._push(appliance, agent)
                 status = agent.status()
                 self.metrics.polled()
+                self.pairs.heard(appliance, status)
                 match schedule.finding(appliance, status):
                     case "behind":
                         log.info("%s: %s at %d", appliance.name, status.state, status.generation)
@@ -189,6 +191,15 @@ class Pusher:
         if revision is None or revision.generation != appliance.wanted:
             # It changed after this contact began; the next one is due already.
             return self._again(appliance, "pending", None, answered=False)
+        if backup := self.pairs.waits(appliance, revision, agent):
+            return Contact(
+                state="pending",
+                answered=True,
+                reported=appliance.reported,
+                error=f"It is a primary, and waits for its backup {backup} to be pushed.",
+                attempts=appliance.attempts,
+                delay=pairs.DELAY,
+            )
         started = time.monotonic()
         outcome = "failed"
         try:

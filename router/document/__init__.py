@@ -23,6 +23,7 @@ from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
+from router.document.redundancy import Path, Redundancy, Tracking
 from router.document.text import Base64, LineText, OptionText, Verdict
 
 
@@ -47,6 +48,8 @@ class RouterDocument(Document):
     quicker, and counted all the same. They outlive a change of rules with it as without."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None
+    redundancy: Redundancy | None = None
+    """Absent: this router is alone."""
 
 
 __all__ = [
@@ -72,13 +75,16 @@ __all__ = [
     "MailExchange",
     "MetadataNetwork",
     "OptionText",
+    "Path",
     "PortForward",
     "PrivateGateway",
+    "Redundancy",
     "Reservation",
     "RouterDocument",
     "SourceNat",
     "StaticNat",
     "Tier",
+    "Tracking",
     "Upstream",
     "Verdict",
 ]

@@ -18,6 +18,7 @@ def _options() -> argparse.Namespace:
     runtime = os.environ.get("RUNTIME_DIRECTORY", "/run/sysvm-metadata")
     parser.add_argument("--config-directory", type=Path, default=Path("/run/sysvm/metadata"))
     parser.add_argument("--password-directory", type=Path, default=Path("/var/lib/sysvm/passwords"))
+    parser.add_argument("--fetched-directory", type=Path, default=Path("/var/lib/sysvm/fetched"))
     parser.add_argument("--runtime-directory", type=Path, default=Path(runtime))
     parser.add_argument(
         "--access-log", action="store_true", help="a line per request that no kept answer fits"
@@ -39,6 +40,7 @@ async def _serve(options: argparse.Namespace) -> None:
     paths = Paths(
         configuration=options.config_directory,
         passwords=options.password_directory,
+        fetched=options.fetched_directory,
         runtime=options.runtime_directory,
     )
     server = MetadataServer(paths, connections=_most_connections(), access_log=options.access_log)

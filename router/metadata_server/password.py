@@ -3,9 +3,14 @@
 Whoever puts a password there renames it into place while it holds an exclusive flock(2) on the
 directory `LINK`: so an acknowledgement takes away the password that was acknowledged, and never one that
 came at the same moment.
+
+On a router of a redundant pair a digest of each password that was fetched is noted, as `NOTES/LINK_ADDRESS`:
+the other router has the same password, and mustn't offer it.
 """
 
 import fcntl
+import hashlib
+import hmac
 import os
 import stat
 from pathlib import Path
@@ -20,6 +25,8 @@ class Passwords:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._sent: dict[tuple[str, str], Signature] = {}
+        self.notes: tuple[Path, bytes] | None = None
+        """Where digests of what was fetched are noted, and the key they are made with."""
 
     def offer(self, link: str, address: str) -> bytes | None:
         """The password that waits for a guest, and remember that this one was sent."""
@@ -56,6 +63,9 @@ class Passwords:
             fcntl.flock(directory, fcntl.LOCK_EX)
             if _signature(os.stat(address, dir_fd=directory, follow_symlinks=False)) != sent:
                 return False
+            if self.notes is not None:
+                # Before it goes: in a crash between the two it is offered once more here, but not there.
+                _note(*self.notes, f"{link}_{address}", (self._directory / link / address).read_bytes())
             os.unlink(address, dir_fd=directory)
             # Without it a power cut brings the password back, to be set at the next boot.
             os.fsync(directory)
@@ -64,6 +74,15 @@ class Passwords:
         finally:
             os.close(directory)
         return True
+
+
+def _note(notes: Path, key: bytes, name: str, password: bytes) -> None:
+    temporary = notes / f".{name}"
+    with temporary.open("w") as file:
+        file.write(hmac.new(key, password, hashlib.sha256).hexdigest())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(notes / name)
 
 
 def _signature(status: os.stat_result) -> Signature:

@@ -36,6 +36,8 @@ class Paths:
     configuration: Path
     """The directory of `config.json` and of each network's records."""
     passwords: Path
+    fetched: Path
+    """Where digests of fetched passwords are noted, on a router of a pair."""
     runtime: Path
     """Where `status.json` and `health.sock` are made, if it is there."""
 
@@ -222,7 +224,10 @@ class MetadataServer:
             if stamp == self._config_stamp:
                 return
             self._config_stamp = stamp
-            wanted = settings(path.read_text())
+            content = path.read_text()
+            wanted = settings(content)
+            key = json.loads(content).get("fetched_key")
+            self._passwords.notes = (self._paths.fetched, bytes.fromhex(key)) if key else None
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

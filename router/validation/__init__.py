@@ -18,6 +18,7 @@ from router.validation import (
     metadata,
     nat,
     port_forwards,
+    redundancy,
     routes,
     sections,
 )
@@ -34,6 +35,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
     firewall.problems: ("interfaces", "firewall"),
     acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
+    redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
 }
 

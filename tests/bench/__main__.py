@@ -19,6 +19,7 @@ NAMES = (
     "builds",
     "dhcp",
     "dns",
+    "failover",
     "forwarding",
     "idle",
     "machine",

@@ -32,6 +32,8 @@ class Peer:
     puts: list[float] = field(default_factory=list)
     gets: list[float] = field(default_factory=list)
     most_at_once: int = 0
+    redundancy: dict[str, Any] | None = None
+    """What it says of its pair."""
     port: int = 0
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,7 +57,8 @@ class Peer:
 
     def status(self) -> Answer:
         self.gets.append(time.monotonic())
-        return 200, {"generation": self.generation, "state": self.state}
+        pair = {} if self.redundancy is None else {"redundancy": self.redundancy}
+        return 200, {"generation": self.generation, "state": self.state, **pair}
 
     def put(self, document: dict[str, Any]) -> Answer:
         with self._lock:
@@ -75,6 +78,12 @@ class Peer:
         finally:
             with self._lock:
                 self._now -= 1
+
+    def switch_over(self) -> Answer:
+        if self.redundancy is None or self.redundancy["state"] != "primary":
+            return 409, {"title": "No switch-over", "detail": "This router isn't the primary"}
+        self.redundancy = {"state": "backup", "peer": {"name": "r2", "state": "primary"}}
+        return 200, self.redundancy
 
     def apply(self, document: dict[str, Any]) -> Answer:
         if document["generation"] < self.generation:
@@ -114,6 +123,9 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
             self._answer(*peer.put(self._body()))
 
         def do_POST(self) -> None:
+            if self.path == "/v1/switch-over":
+                self._answer(*peer.switch_over())
+                return
             body = self._body()
             self._answer(200, {"generation": body["generation"], "changes": [{"kind": "File"}]})
 

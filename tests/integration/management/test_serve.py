@@ -178,6 +178,13 @@ def test_agent_is_asked_through(service: Service, peer: Peer) -> None:
     assert service.ask("GET", "/v1/appliances/r1/health").json() == {"path": "/v1/health"}
     planned = service.ask("POST", "/v1/appliances/r1/plan", routes(1)).json()
     assert planned == {"generation": 1, "changes": [{"kind": "File"}]}
+    alone = service.ask("POST", "/v1/appliances/r1/switch-over")
+    assert (alone.status_code, alone.json()["detail"]) == (
+        409,
+        "r1 answered 409: This router isn't the primary",
+    )
+    peer.redundancy = {"state": "primary"}
+    assert service.ask("POST", "/v1/appliances/r1/switch-over").json()["state"] == "backup"
     peer.stop()
     gone = service.ask("GET", "/v1/appliances/r1/status")
     assert (gone.status_code, gone.headers["Content-Type"]) == (502, "application/problem+json")
@@ -293,6 +300,9 @@ def test_commands(service: Service, tmp_path: Path) -> None:
     assert "converged" in run("list")
     assert json.loads(run("show", "r1", "--document"))["routes"] == routes(1)["routes"]
     assert "127.0.0.1/8" in run("show", "r1")
+    peer.redundancy = {"state": "primary"}
+    assert run("switch-over", "r1") == "r1 is the backup, r2 the primary.\n"
+    assert "isn't the primary" in run("switch-over", "r1", code=1)
     document.write_text('{"bogus": [1]}')
     assert "/bogus: " in run("push", "r1", str(document), code=1)
     document.write_text("{")

@@ -166,8 +166,10 @@ class Client:
 class Plane(Agent):
     """The management plane's own client, connecting from its namespace."""
 
-    def __init__(self, place: str, context: ssl.SSLContext) -> None:
-        super().__init__(name=ROUTER, host=CONTROL, context=context)
+    def __init__(
+        self, place: str, context: ssl.SSLContext, *, name: str = ROUTER, host: str = CONTROL
+    ) -> None:
+        super().__init__(name=name, host=host, context=context)
         self._place = place
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -182,13 +184,15 @@ class Lab:
     directory: Path
     servers: list[Server] = field(default_factory=list)
     clients: dict[str, Client] = field(default_factory=dict)
+    name: str = ROUTER
+    control: str = CONTROL
     macs: Mapping[str, str] = field(default_factory=lambda: MACS)
     """The router's cards by segment."""
 
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "management")
         self.context = self.authority.client_context()
-        self.state = state_directory(self.containers.cloud, ROUTER)
+        self.state = state_directory(self.containers.cloud, self.name)
 
     @property
     def cloud(self) -> str:
@@ -239,16 +243,16 @@ class Lab:
 
     def start(self, *, wait: float | None = 60.0) -> None:
         """Power on; the state directory is what it was."""
-        control = ControlInterface(mac=MACS["control0"], address=f"{CONTROL}/24", gateway=None)
-        boot = self.authority.boot(ROUTER, "router", control)
+        control = ControlInterface(mac=self.macs["control0"], address=f"{self.control}/24", gateway=None)
+        boot = self.authority.boot(self.name, "router", control)
         cards = tuple(Interface(segment=name, mac=mac) for name, mac in self.macs.items())
         machine = Machine(
-            name=ROUTER, image=self.tree, interfaces=cards, boot=boot_json(boot).encode(), keeps=True
+            name=self.name, image=self.tree, interfaces=cards, boot=boot_json(boot).encode(), keeps=True
         )
         self.containers.start(machine, wait=wait)
 
     def power_cut(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
-        self.containers.kill(ROUTER)
+        self.containers.kill(self.name)
         meanwhile()
         self.start()
 
@@ -268,7 +272,7 @@ class Lab:
     # --- the router -----------------------------------------------------------------------------------
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> str:
-        done = self.containers.run(ROUTER, argv, stdin=stdin, timeout=90)
+        done = self.containers.run(self.name, argv, stdin=stdin, timeout=90)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -287,13 +291,13 @@ class Lab:
         return self.run("systemctl", "show", "--value", "--property", key, name).strip()
 
     def agent(self) -> Plane:
-        return Plane(self["mgmt"].full, self.context)
+        return Plane(self["mgmt"].full, self.context, name=self.name, host=self.control)
 
     def connect(self, context: ssl.SSLContext | None = None, *, client: str = "mgmt") -> ssl.SSLSocket:
         raw = self[client].socket()
         raw.settimeout(10)
-        raw.connect((CONTROL, 8443))
-        return (context or self.context).wrap_socket(raw, server_hostname=ROUTER)
+        raw.connect((self.control, 8443))
+        return (context or self.context).wrap_socket(raw, server_hostname=self.name)
 
     def request(
         self, method: str, path: str, body: Any = None, *,
@@ -302,7 +306,7 @@ class Lab:
         """One request on a connection of its own. Bytes are sent as they are, other bodies as JSON."""
         with self.connect(context) as connected:
             connected.settimeout(seconds)
-            connection = http.client.HTTPConnection(ROUTER)
+            connection = http.client.HTTPConnection(self.name)
             connection.sock = connected
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             headers = {"Content-Type": content_type} if body is not None else {}

@@ -4,7 +4,7 @@ import json
 
 from appliance.checks import HttpCheck, MetadataCheck
 from appliance.resources import Address, File, Password, Records, Unit
-from router import metadata
+from router import metadata, redundancy
 from router.document import DhcpNetwork, GuestMetadata, MetadataNetwork
 from router.metadata_server import record
 from tests.examples import document
@@ -41,8 +41,10 @@ def test_the_rest() -> None:
     assert Unit(name="sysvm-metadata.service") in found
     (config,) = [item for item in found if isinstance(item, File)]
     assert json.loads(config.content) == {
-        "networks": {"guest0": {"address": "10.1.1.1", "network": "10.1.1.0/24", "tokens": "required"}}
+        "networks": {"guest0": {"address": "10.1.1.1", "network": "10.1.1.0/24", "tokens": "required"}},
+        "fetched_key": redundancy.fetched_key(document("everything")),
     }
+    assert config.secret
     assert [item for item in found if isinstance(item, Password)] == [
         Password(network="guest0", address="10.1.1.10", value="only an example")
     ]

@@ -1,0 +1,428 @@
+"""A redundant pair: what survives the loss of the primary, what moves it and what doesn't."""
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pair_lab
+import pytest
+from dhcp_clients import ask
+from flows import Echo, Flow, Pings
+from pair_lab import PairLab, announcements, document, leases, listening, offers, other
+from router_document import VM1, VM2
+from router_lab import FORWARDS, PUBLIC, STATIC, WEB, inside, until
+from test_passwords import SECRET
+
+from appliance.runtime.container import Containers
+
+_LINK_LOCAL = "169.254.169.254"
+_ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
+
+
+@pytest.fixture(scope="module")
+def shared_pair(tree: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PairLab]:
+    containers = Containers(f"pair{os.getpid() % 10**8}")
+    containers.clear()
+    lab = PairLab(containers, tree("router"), tmp_path_factory.mktemp("pair"))
+    try:
+        lab.up()
+        for name, port, udp in (("net", 7, False), ("net", 7, True), ("vm1", 80, False), ("vm1", 81, True),
+                                ("vm2", 80, False), ("vm2", 80, True)):  # fmt: skip
+            Echo(lab[name], port, udp=udp, address=WEB if name == "net" else "0.0.0.0")
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def pair(shared_pair: PairLab) -> PairLab:
+    """Both routers up with the usual document, and r1 the primary."""
+    for router in shared_pair.routers.values():
+        router.ready()
+    shared_pair.put()
+    shared_pair.make_primary("r1")
+    return shared_pair
+
+
+def flows(lab: PairLab) -> dict[str, Flow]:
+    """By source NAT (two guests with one port: one of them is given another), port forwards, static NAT."""
+    return {
+        "source NAT, TCP": Flow(lab["vm1"], WEB, 7, udp=False, source=5000),
+        "source NAT, TCP, the same port": Flow(lab["vm2"], WEB, 7, udp=False, source=5000),
+        "source NAT, UDP": Flow(lab["vm1"], WEB, 7, udp=True, source=5000),
+        "source NAT, UDP, the same port": Flow(lab["vm2"], WEB, 7, udp=True, source=5000),
+        "port forward, TCP": Flow(lab["net"], FORWARDS, 8080, udp=False),
+        "port forward, UDP": Flow(lab["net"], FORWARDS, 8081, udp=True),
+        "static NAT, TCP": Flow(lab["net"], STATIC, 80, udp=False),
+        "static NAT, UDP": Flow(lab["net"], STATIC, 80, udp=True),
+    }
+
+
+def test_one_has_the_addresses_and_both_are_in_order(pair: PairLab) -> None:
+    for address in ("10.1.1.1", PUBLIC, FORWARDS, STATIC, _LINK_LOCAL, "fd00:1::1"):
+        assert pair.have(address) == ["r1"], address
+    for name, router in pair.routers.items():
+        assert router.drift() == [], name
+        assert pair.failed_checks(name) == {}
+        until(lambda router=router: router.drift() == [], seconds=2)
+    assert pair["vm1"].ping("10.1.1.1") and pair["vm1"].ping(WEB)
+    metrics = pair.routers["r2"].request("GET", "/metrics").text
+    assert 'sysvm_redundancy_state{state="backup"} 1' in metrics
+    assert "sysvm_redundancy_split_brain 0" in metrics and "sysvm_redundancy_peer_heard 1" in metrics
+
+
+def test_only_the_primary_answers_guests(pair: PairLab) -> None:
+    with listening(pair["vm1"], _IPV4) as frames:
+        assert [server for _, server in offers(pair["vm2"])] == ["10.1.1.1"]
+        assert pair["vm1"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
+    backup = pair_lab.macs("r2")["guest0"]
+    said = [frame for _, frame in frames if frame[6:12].hex(":") == backup and frame[23] != 112]
+    assert said == []
+
+
+def test_the_primary_is_killed_and_nothing_established_is_lost(pair: PairLab) -> None:
+    changes = pair.changes()
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(flow) for name, flow in flows(pair).items()}
+        pings = Pings(pair["vm1"], WEB)
+        # Longer than the kernel keeps an ICMP "connection" that it hears nothing of (30 s).
+        time.sleep(35)
+        before = {name: set(flow.seen) for name, flow in running.items()}
+        killed = time.monotonic()
+        pair.containers.kill("r1")
+        time.sleep(3)
+        sent, answered = pings.stop()
+        for flow in running.values():
+            flow.stop()
+    assert pair.state("r2") == "primary"
+    first = {name: flow.answered_after(killed) for name, flow in running.items()}
+    for name, flow in running.items():
+        assert flow.error is None, name
+        assert len(before[name]) == 1 and flow.seen == before[name], "the same address and port outside"
+        after = first[name]
+        assert after is not None and after < 3, name
+        assert flow.lost == 0 or flow.udp, name
+    assert sent - answered < 100
+    assert pair.failed_checks("r2").keys() == {"redundancy peer"}
+
+    # It comes back as the backup, and nothing is taken from it.
+    pair.routers["r1"].start()
+    pair.routers["r1"].ready()
+    assert pair.settled() == "r2"
+    time.sleep(2)
+    assert pair.changes()["r2"] == changes["r2"] + 1
+    assert all(router.drift() == [] for router in pair.routers.values())
+
+
+def test_a_planned_switch_over_and_back(pair: PairLab) -> None:
+    for name in ("r1", "r2"):
+        with ExitStack() as stack:
+            running = {what: stack.enter_context(flow) for what, flow in flows(pair).items()}
+            time.sleep(1)
+            before = {what: set(flow.seen) for what, flow in running.items()}
+            answer = pair.routers[name].request("POST", "/v1/switch-over")
+            assert (answer.status, answer.json["state"]) == (200, "backup"), answer
+            time.sleep(1)
+            for flow in running.values():
+                flow.stop()
+        assert pair.settled() == other(name)
+        for what, flow in running.items():
+            assert flow.error is None and flow.seen == before[what], what
+            assert flow.lost <= 1, what
+    refused = pair.routers["r2"].request("POST", "/v1/switch-over")
+    assert refused.status == 409 and "isn't the primary" in refused.json["detail"]
+
+
+def test_neighbours_are_told_and_told_again(pair: PairLab) -> None:
+    with listening(pair["vm1"], _ARP) as frames, listening(pair["vm1"], _IPV6) as frames6:
+        begun = time.monotonic()
+        pair.make_primary("r2")
+        time.sleep(2)
+    mac = pair_lab.macs("r2")["guest0"]
+    assert announcements(frames, "10.1.1.1", mac, after=begun) >= 10
+    assert announcements(frames, _LINK_LOCAL, mac, after=begun) >= 10
+    # Unsolicited neighbour advertisements (RFC 4861, section 7.2.6): ICMPv6 type 136.
+    told = [
+        frame for _, frame in frames6 if frame[20] == 58 and frame[54] == 136 and frame[6:12].hex(":") == mac
+    ]
+    assert len(told) >= 10
+
+
+def test_guests_keep_what_they_were_given(pair: PairLab) -> None:
+    """Leases, names, metadata and passwords."""
+
+    def with_passwords(name: str) -> dict[str, Any]:
+        value = document(name)
+        guests = value["metadata"]["guest0"]["guests"]
+        guests[VM1]["password"], guests[VM2]["password"] = SECRET, f"{SECRET}-2"
+        del value["dhcp"]["guest0"]["reservations"][VM2]
+        guests[VM2]["address"] = "10.1.1.11"
+        return value
+
+    pair.put(with_passwords)
+    guest = pair.routers["r1"].client("vm9", "guest0", "02:00:0a:01:01:99")
+    given = [ask("udhcpc", pair[name]) for name in ("vm1", "vm2")] + [ask("dhclient", guest)]
+    addresses = [lease["address"] for lease in given if lease]
+    assert addresses[0] == "10.1.1.10" and len(set(addresses)) == 3
+    fetch = {"DomU_Request": "send_my_password"}
+    done = {"DomU_Request": "saved_password"}
+    assert pair["vm1"].http("/", server="10.1.1.1", port=8080, headers=fetch).text == SECRET
+    assert pair["vm1"].http("/", server="10.1.1.1", port=8080, headers=done).text == "saved_password"
+    until(lambda: leases(pair, "r2") == leases(pair, "r1"), seconds=10, what="the backup knows the leases")
+    until(
+        lambda: pair.run("r2", "ls", "/var/lib/sysvm/passwords/guest0").split() == ["10.1.1.11"], seconds=5
+    )
+
+    pair.containers.kill("r1")
+    until(lambda: pair.state("r2") == "primary")
+    assert pair["vm1"].dig("vm1.a.example", server="10.1.1.1") == ["10.1.1.10"]
+    assert pair["vm1"].http("/latest/meta-data/instance-id", server="10.1.1.1").text.strip() == "i-1"
+    assert pair["vm1"].http("/", server="10.1.1.1", port=8080, headers=fetch).text == "saved_password"
+    assert pair["vm2"].http("/", server="10.1.1.1", port=8080, headers=fetch).text == f"{SECRET}-2"
+    assert pair["vm2"].http("/", server="10.1.1.1", port=8080, headers=done).text == "saved_password"
+    again = [ask("udhcpc", pair[name]) for name in ("vm1", "vm2")] + [ask("dhclient", guest)]
+    assert [lease["address"] for lease in again if lease] == addresses
+
+    # The one that comes back learns what happened meanwhile, and isn't misled by the document it kept.
+    pair.routers["r1"].start()
+    pair.routers["r1"].ready()
+    assert pair.settled() == "r2"
+    until(lambda: leases(pair, "r1") == leases(pair, "r2"), seconds=10)
+    until(lambda: pair.run("r1", "ls", "/var/lib/sysvm/passwords/guest0").split() == [], seconds=5)
+    for router in pair.routers.values():
+        assert router.drift() == []
+
+
+def test_a_link_that_fails_moves_it(pair: PairLab) -> None:
+    with Flow(pair["vm1"], WEB, 7, udp=False, interval=0.05) as flow, pair.unplugged("r1", "public0"):
+        until(lambda: pair.state("r2") == "primary", seconds=5)
+        moved = time.monotonic()
+        until(lambda: flow.answered_after(moved) is not None, seconds=5)
+        assert pair.redundancy("r1")["faults"] == ["public0 has no carrier"]
+        assert pair.settled() == "r2"
+    until(lambda: pair.redundancy("r1")["faults"] == [])
+    assert pair.settled() == "r2", "without preempt it stays where it is"
+
+
+def test_the_same_fault_on_both_moves_nothing(pair: PairLab) -> None:
+    changes = pair.changes()
+    pair["net"].run("ip", "link", "set", "eth0", "down")
+    try:
+        fault = ["Gateway 203.0.113.1 on public0 doesn't answer"]
+        for name in pair.routers:
+            until(lambda name=name: pair.redundancy(name)["faults"] == fault, seconds=10)
+        time.sleep(2)
+        assert pair.settled() == "r1"
+        assert pair["vm1"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
+        # One more on the primary, and the other is the better one.
+        with pair.unplugged("r1", "guest0"):
+            until(lambda: pair.state("r2") == "primary", seconds=5)
+    finally:
+        pair["net"].run("ip", "link", "set", "eth0", "up")
+        for address in (WEB, "198.51.100.99", "198.51.100.53", "198.51.100.54"):
+            pair["net"].run("ip", "address", "replace", f"{address}/32", "dev", "lo")
+    assert pair.changes() == {"r1": changes["r1"] + 1, "r2": changes["r2"] + 1}
+    until(lambda: pair.redundancy("r1")["faults"] == pair.redundancy("r2")["faults"] == [], seconds=10)
+
+
+def test_a_gateway_that_one_cannot_reach_moves_it(pair: PairLab) -> None:
+    """Its cable is in, and somewhere behind it there is a break."""
+    with pair.parted("r1", "public0", "net"):
+        until(lambda: pair.state("r2") == "primary", seconds=10)
+        assert pair.redundancy("r1")["faults"] == ["Gateway 203.0.113.1 on public0 doesn't answer"]
+    assert pair.settled() == "r2"
+
+
+def test_a_daemon_that_stays_dead_moves_it_and_one_that_comes_back_does_not(pair: PairLab) -> None:
+    changes = pair.changes()
+    pair.run("r1", "systemctl", "kill", "--signal=KILL", "sysvm-dnsmasq@guest0")
+    time.sleep(5)
+    assert pair.changes() == changes
+    drop = "/run/systemd/system/sysvm-dnsmasq@guest0.service.d"
+    pair.routers["r1"].sh(f"mkdir -p {drop}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' "
+                          f"> {drop}/broken.conf; systemctl daemon-reload; "
+                          "systemctl kill --signal=KILL sysvm-dnsmasq@guest0")  # fmt: skip
+    try:
+        until(lambda: pair.state("r2") == "primary", seconds=15)
+        assert "sysvm-dnsmasq@guest0.service doesn't run" in pair.redundancy("r1")["faults"]
+        assert [server for _, server in offers(pair["vm2"])] == ["10.1.1.1"]
+    finally:
+        pair.routers["r1"].sh(
+            f"rm -r {drop}; systemctl daemon-reload; systemctl restart sysvm-dnsmasq@guest0"
+        )
+    until(lambda: pair.redundancy("r1")["faults"] == [], seconds=10)
+    assert pair.settled() == "r2"
+
+
+def test_changes_of_the_document_move_nothing(pair: PairLab) -> None:
+    """A network that comes and goes, an address, a forward, on a pair that carries traffic."""
+
+    def more(name: str) -> dict[str, Any]:
+        value = document(name)
+        value["interfaces"]["guest1"] = {"mac": pair_lab.macs(name)["guest1"], "addresses": ["10.1.2.1/24"]}
+        value["interfaces"]["public0"]["addresses"].append("203.0.113.9/24")
+        value["dhcp"]["guest1"] = {"ranges": [{"first": "10.1.2.100", "last": "10.1.2.199"}]}
+        value["source_nat"]["guest1"] = {"address": PUBLIC}
+        value["firewall"]["egress"]["guest1"] = {"policy": "accept"}
+        value["port_forwards"]["new"] = {
+            "address": FORWARDS, "protocol": "tcp", "ports": 8001, "target": "10.1.1.11", "target_ports": 80,
+        }  # fmt: skip
+        return value
+
+    changes = pair.changes()
+    guest = pair.clients.get("vm3") or pair.routers["r1"].client(
+        "vm3", "guest1", "02:00:0a:01:02:0a", "10.1.2.10/24", gateway="10.1.2.1"
+    )
+    with Flow(pair["vm1"], WEB, 7, udp=True) as old, Flow(pair["vm1"], WEB, 7, udp=False) as stream:
+        for make in (more, document, more):
+            pair.put(make)
+            time.sleep(1)
+        until(lambda: guest.ping(WEB), seconds=5)
+        assert [server for _, server in offers(guest)] == ["10.1.2.1"]
+        assert pair["net"].ask(FORWARDS, 8001) is not None
+        old.stop()
+        stream.stop()
+    assert pair.changes() == changes
+    assert (old.lost, stream.lost, stream.error) == (0, 0, None)
+    assert pair.have("10.1.2.1") == pair.have("203.0.113.9") == ["r1"]
+    assert all(router.drift() == [] for router in pair.routers.values())
+    # And the new network moves with the others.
+    pair.make_primary("r2")
+    assert guest.ping(WEB) and pair.have("10.1.2.1") == ["r2"]
+
+
+def test_two_primaries_are_seen_reported_and_healed(pair: PairLab) -> None:
+    with pair.deaf("r1"), pair.deaf("r2"):
+        until(lambda: pair.state("r1") == pair.state("r2") == "primary", seconds=5)
+        for name in pair.routers:
+            until(lambda name=name: pair.redundancy(name)["split_brain"], seconds=10)
+            assert pair.redundancy(name)["conflicts"]
+            failed = pair.failed_checks(name)
+            assert failed.keys() == {"redundancy peer", "redundancy split-brain"}
+            assert "Both routers are primary" in failed["redundancy split-brain"]
+            assert "sysvm_redundancy_split_brain 1" in pair.routers[name].request("GET", "/metrics").text
+        with listening(pair["vm1"], _ARP) as frames:
+            time.sleep(0.2)
+            frames.clear()
+            pair.run("r1", "nft", "flush", "table", "inet", "deaf")
+            pair.run("r2", "nft", "flush", "table", "inet", "deaf")
+            healed = time.monotonic()
+            primary = pair.settled()
+            time.sleep(2)
+    assert primary == "r1", "of two that were primary the priority decides"
+    assert announcements(frames, "10.1.1.1", pair_lab.macs("r1")["guest0"], after=healed) >= 5
+    for name in pair.routers:
+        until(lambda name=name: pair.failed_checks(name) == {}, seconds=10)
+    assert pair["vm1"].ping(WEB)
+
+
+def test_another_pair_with_our_number_is_reported_and_changes_nothing(pair: PairLab) -> None:
+    changes = pair.changes()
+    # VRRPv3 (RFC 5798, section 5.1): type, VRID, priority, one address, 0.1 s, checksum, the address.
+    advert = struct.pack("!BBBBHH4s", 0x31, 51, 255, 1, 10, 0, socket.inet_aton("203.0.113.2"))
+    with inside(pair["net"].full):
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+    with raw:
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        for _ in range(20):
+            raw.sendto(advert, ("224.0.0.18", 0))
+            time.sleep(0.05)
+    for name in pair.routers:
+        failed = pair.failed_checks(name)
+        assert failed.keys() == {"redundancy foreign-vrrp"}
+        assert "203.0.113.1 on public0 has virtual router ID 51, too" in failed["redundancy foreign-vrrp"]
+    assert pair.changes() == changes
+
+
+def test_preempt_brings_the_preferred_one_back(pair: PairLab) -> None:
+    pair.make_primary("r2")
+    try:
+        pair.put(lambda name: document(name, preempt=True))
+        until(lambda: pair.state("r1") == "primary", seconds=5)
+        refused = pair.routers["r1"].request("POST", "/v1/switch-over")
+        assert refused.status == 409 and "preempt" in refused.json["detail"]
+    finally:
+        pair.put()
+
+
+def test_adverts_by_multicast(pair: PairLab) -> None:
+    try:
+        pair.put(lambda name: document(name, multicast="sync0"))
+        assert pair.settled() in pair.routers
+        with pair.deaf("r1"), pair.deaf("r2"):
+            until(lambda: pair.state("r1") == pair.state("r2") == "primary", seconds=5)
+        pair.settled()
+    finally:
+        pair.put()
+
+
+def test_daemons_that_are_killed_come_back(pair: PairLab) -> None:
+    for unit in ("sysvm-keepalived", "sysvm-conntrackd", "sysvm-pair"):
+        for name in ("r2", "r1"):
+            pair.run(name, "systemctl", "kill", "--signal=KILL", unit)
+            until(
+                lambda name=name, unit=unit: pair.routers[name].unit(unit, "ActiveState") == "active",
+                seconds=10,
+            )
+            assert pair.settled() in pair.routers
+    assert pair["vm1"].ping(WEB)
+    for name, router in pair.routers.items():
+        until(lambda router=router: router.drift() == [], seconds=30)
+        until(lambda name=name: pair.failed_checks(name) == {}, seconds=10)
+
+
+def test_both_lose_power(pair: PairLab) -> None:
+    pair.make_primary("r2")
+    for name in pair.routers:
+        pair.containers.kill(name)
+    starts = [threading.Thread(target=router.start) for router in pair.routers.values()]
+    for thread in starts:
+        thread.start()
+    for thread in starts:
+        thread.join()
+    for router in pair.routers.values():
+        router.ready()
+    pair.settled()
+    until(lambda: pair["vm1"].ping(WEB))
+    assert all(router.drift() == [] for router in pair.routers.values())
+
+
+def test_the_secret_is_shown_nowhere(pair: PairLab) -> None:
+    for name, router in pair.routers.items():
+        said = [router.request("GET", path).text for path in
+                ("/v1/config", "/v1/status", "/v1/health", "/metrics")]  # fmt: skip
+        said.append(router.run("journalctl", "--no-pager", "--output", "verbose"))
+        said.append(router.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False))
+        said.append(router.request("POST", "/v1/plan", document(name) | {"generation": 10**6}).text)
+        assert not [text for text in said if pair_lab.SECRET in text]
+        found = router.run(
+            "grep", "-rlaF", pair_lab.SECRET, "/run/sysvm", "/run/sysvm-redundancy", check=False
+        )
+        assert found.split() == ["/run/sysvm/redundancy/pair.json"]
+        assert router.run("stat", "-c", "%a %U", "/run/sysvm/redundancy/pair.json").split() == [
+            "600",
+            "root",
+        ]
+
+
+def test_alone_again(pair: PairLab) -> None:
+    """The section goes, and with it all that it brought; the addresses stay where they are."""
+    pair.routers["r2"].put({"role": "router", "name": "r2"})
+    router = pair.routers["r1"]
+    value = document("r1")
+    del value["redundancy"], value["interfaces"]["sync0"]
+    router.put(value)
+    try:
+        assert router.drift() == []
+        assert pair.have("10.1.1.1") == ["r1"] and "redundancy" not in router.status()
+        until(lambda: pair["vm1"].ping(WEB))
+        for unit in ("sysvm-keepalived", "sysvm-conntrackd", "sysvm-pair"):
+            assert router.unit(unit, "ActiveState") == "inactive"
+    finally:
+        pair.put()
