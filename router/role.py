@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, dnsmasq, fast_path, load_balancing, metadata, ruleset
 from router.document import RouterDocument
-from router.validation import problems
+from router.validation import lapsed, problems
 
 Document = RouterDocument
 
@@ -16,6 +16,7 @@ SERVICES = [
     interfaces,
     dnsmasq,
     metadata,
+    load_balancing,
     accounting,
     time,
 ]
@@ -24,8 +25,8 @@ SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata, time):
+    for service in (interfaces, dnsmasq, metadata, load_balancing, time):
         yield from service.checks(document)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "lapsed", "problems"]

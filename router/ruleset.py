@@ -7,7 +7,7 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, listening, nat, port_forward
+from router import firewall, listening, load_balancing, nat, port_forward, udp_balancing
 from router.document import RouterDocument
 from router.listening import Listener
 from router.network import guest_networks
@@ -58,6 +58,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     elements = {
         **port_forward.elements(document),
         **nat.elements(document),
+        **udp_balancing.elements(document),
         **firewall.elements(document),
         **listening.elements(_listeners(document)),
     }
@@ -68,4 +69,4 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
 
 def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
-    yield from ()
+    yield from load_balancing.listeners(document)

@@ -20,6 +20,16 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.load_balancing import (
+    Certificate,
+    DefaultTimeouts,
+    LoadBalancer,
+    LoadBalancing,
+    Server,
+    ServerCheck,
+    Stickiness,
+    Timeouts,
+)
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.text import Base64, LineText, OptionText, Verdict
@@ -34,6 +44,10 @@ class RouterDocument(Document):
     static_nat: Keyed[Ipv4Address, StaticNat] = {}
     """By public address: the guest that has it, for all protocols and ports, both ways."""
     port_forwards: Keyed[Name, PortForward] = {}
+    load_balancers: Keyed[Name, LoadBalancer] = {}
+    load_balancing: LoadBalancing = LoadBalancing()
+    certificates: Keyed[Name, Certificate] = {}
+    """What load balancers show their clients; by a name that they call it by."""
     firewall: Firewall = Firewall()
     fast_path: bool = True
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
@@ -45,7 +59,9 @@ class RouterDocument(Document):
 __all__ = [
     "Accounting",
     "Base64",
+    "Certificate",
     "ClasslessRoute",
+    "DefaultTimeouts",
     "DhcpNetwork",
     "DhcpOptions",
     "DhcpRange",
@@ -59,14 +75,20 @@ __all__ = [
     "IngressRule",
     "LeaseSeconds",
     "LineText",
+    "LoadBalancer",
+    "LoadBalancing",
     "MailExchange",
     "MetadataNetwork",
     "OptionText",
     "PortForward",
     "Reservation",
     "RouterDocument",
+    "Server",
+    "ServerCheck",
     "SourceNat",
     "StaticNat",
+    "Stickiness",
+    "Timeouts",
     "Upstream",
     "Verdict",
 ]
