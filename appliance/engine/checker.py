@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from appliance import haproxy, resources
+from appliance import resources
 from appliance.engine import load_balancers, ruleset
 from appliance.engine.host import Host
 from appliance.engine.nft import NftError
@@ -37,7 +37,7 @@ def check(plan: Plan, host: Host) -> None:
                 raise CheckError(f"nft table {resource.table}", str(error)) from error
         elif (
             isinstance(resource, resources.LoadBalancers)
-            and str(haproxy.CONFIG) in changing
+            and str(load_balancers.config_path(host)) in changing
             and (words := load_balancers.check(resource, host))
         ):
             raise CheckError("Load balancers", words)

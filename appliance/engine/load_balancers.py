@@ -29,29 +29,38 @@ Servers = dict[str, dict[str, haproxy.Observed]]
 
 def plan(wanted: Sequence[LoadBalancers], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     for item in wanted:
-        yield from _plan(item, fresh=fresh)
+        yield from _plan(item, host, fresh=fresh)
     names = {name for item in wanted for name in item.certificates}
-    for path in sorted(haproxy.CERTIFICATES.glob("*")):
+    for path in sorted(_certificates(host).glob("*")):
         if path.name not in names:
             yield _removal(path)
-    if not wanted and haproxy.CONFIG.exists():
-        yield _removal(haproxy.CONFIG)
+    if not wanted and config_path(host).exists():
+        yield _removal(config_path(host))
 
 
-def _plan(item: LoadBalancers, *, fresh: bool) -> Iterator[Change]:
+def config_path(host: Host) -> Path:
+    """Where HAProxy reads it."""
+    return host.generated / haproxy.DIRECTORY.name / haproxy.CONFIG.name
+
+
+def _certificates(host: Host) -> Path:
+    return host.generated / haproxy.DIRECTORY.name / haproxy.CERTIFICATES.name
+
+
+def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     running, servers = _observe(item)
-    current = running == _digest(item) and _has_numbers(item, servers)
-    yield from _certificates(item, loaded=running is not None, fresh=fresh)
+    current = running == digest(item) and has_numbers(item, servers)
+    yield from _shown(item, host, loaded=running is not None, fresh=fresh)
     if current:
         # The process takes a server before the file has it: what it refuses is never on disk.
         yield from _servers(item, servers)
-    text = config(item)
-    if _read(haproxy.CONFIG) != text:
+    text, path = config(item), config_path(host)
+    if _read(path) != text:
         yield Change(
             kind=KIND,
-            name=str(haproxy.CONFIG),
-            action="update" if haproxy.CONFIG.exists() else "create",
-            run=lambda: disk.replace(haproxy.CONFIG, text.encode(), mode=_PRIVATE),
+            name=str(path),
+            action="update" if path.exists() else "create",
+            run=lambda: disk.replace(path, text.encode(), mode=_PRIVATE),
         )
     if running is not None and not current:
         yield Change(kind=KIND, name="haproxy", action="reload", run=lambda: _reload(item))
@@ -63,12 +72,12 @@ def _observe(item: LoadBalancers) -> tuple[str | None, Servers]:
         with haproxy.Session() as session:
             description = session.description()
             # Of another configuration's servers nothing is wanted.
-            return description, session.servers() if description == _digest(item) else {}
+            return description, session.servers() if description == digest(item) else {}
     except (FileNotFoundError, ConnectionError):
         return None, {}
 
 
-def _has_numbers(item: LoadBalancers, servers: Servers) -> bool:
+def has_numbers(item: LoadBalancers, servers: Servers) -> bool:
     """Whether what the process has is, as far as it is wanted at all, of the wanted options."""
     for name, backend in item.backends.items():
         have = servers.get(name, {})
@@ -84,7 +93,7 @@ def _has_numbers(item: LoadBalancers, servers: Servers) -> bool:
 def config(item: LoadBalancers) -> str:
     """The whole file."""
     sections = "".join(f"\n{_section(name, backend)}" for name, backend in item.backends.items())
-    return f"{item.text}\nglobal\n    description {_digest(item)}\n{sections}"
+    return f"{item.text}\nglobal\n    description {digest(item)}\n{sections}"
 
 
 def _section(name: str, backend: Backend) -> str:
@@ -101,7 +110,8 @@ def _place(server: BackendServer) -> str:
     return f"{address}:{server.port} id {server.number} weight {server.weight} {server.options}".rstrip()
 
 
-def _digest(item: LoadBalancers) -> str:
+def digest(item: LoadBalancers) -> str:
+    """Of all that no running process can be told."""
     structure = "\0".join((item.text, *(backend.text for backend in item.backends.values())))
     return hashlib.sha256(structure.encode()).hexdigest()
 
@@ -121,7 +131,7 @@ def check(item: LoadBalancers, host: Host) -> str:
     """Have HAProxy look at what it would load; what it says against it, if anything. Sections that it has
     passed before aren't asked about again: they stand each for itself."""
     running, servers = _observe(item)
-    if running == _digest(item) and _has_numbers(item, servers):
+    if running == digest(item) and has_numbers(item, servers):
         return ""
     passed: dict[str, str] = host.seen.setdefault(f"{KIND} checked", {})
     sections = {name: _section(name, backend) for name, backend in item.backends.items()}
@@ -156,7 +166,7 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
 
 def _reload(item: LoadBalancers) -> None:
     """Have another process take over: connections stay with the old one, and what is down stays down."""
-    wanted = _digest(item)
+    wanted = digest(item)
     try:
         _leave_state(item)
         haproxy.reload()
@@ -190,11 +200,11 @@ def _leave_state(item: LoadBalancers) -> None:
     disk.replace(haproxy.STATE, "\n".join((version, head, *kept, "")).encode(), mode=_PRIVATE)
 
 
-def _certificates(item: LoadBalancers, *, loaded: bool, fresh: bool) -> Iterator[Change]:
+def _shown(item: LoadBalancers, host: Host, *, loaded: bool, fresh: bool) -> Iterator[Change]:
     for name, pem in item.certificates.items():
-        path = haproxy.CERTIFICATES / name
+        path = _certificates(host) / name
         present = _read(path)
-        if present == pem and not (fresh and loaded and _shows_another(path, pem)):
+        if present == pem and not (fresh and loaded and _shows_another(name, pem)):
             continue
         yield Change(
             kind=KIND,
@@ -204,10 +214,10 @@ def _certificates(item: LoadBalancers, *, loaded: bool, fresh: bool) -> Iterator
         )
 
 
-def _shows_another(path: Path, pem: str) -> bool:
+def _shows_another(name: str, pem: str) -> bool:
     try:
         with haproxy.Session() as session:
-            shown = session.fingerprint(path)
+            shown = session.fingerprint(haproxy.CERTIFICATES / name)
     except (FileNotFoundError, ConnectionError):
         return False
     return shown is not None and shown != fingerprint(pem)
@@ -223,8 +233,9 @@ def _replace_certificate(path: Path, pem: str) -> None:
     """In the running process, if it has one of that name, and then on disk."""
     try:
         with haproxy.Session() as session:
-            if session.fingerprint(path) is not None:
-                session.replace_certificate(path, pem)
+            loaded = haproxy.CERTIFICATES / path.name
+            if session.fingerprint(loaded) is not None:
+                session.replace_certificate(loaded, pem)
     except (FileNotFoundError, ConnectionError):
         pass  # None runs; the next one reads the file.
     disk.replace(path, pem.encode(), mode=_PRIVATE)

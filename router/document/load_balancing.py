@@ -1,8 +1,9 @@
 """Load balancers: an address and port of the router's own, and the servers behind it."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from appliance.address import DomainName, IpAddress, Name, Network
 from appliance.model import Keyed, Model, Secret
@@ -11,8 +12,20 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0.1, le=86400)]
 """Rounded to milliseconds."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Pem = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/=\n -]+$", max_length=65536)]
+_PEM = r"^[A-Za-z0-9+/=\n -]+$"
+_MOST_PEM = 65536
+
+
+def _pem(secret: Secret) -> Secret:
+    text = secret.get_secret_value()
+    if len(text) > _MOST_PEM or not re.fullmatch(_PEM, text):
+        raise ValueError("must be PEM (RFC 7468), and nothing else")
+    return secret
+
+
+Pem = Annotated[str, Field(pattern=_PEM, max_length=_MOST_PEM)]
 """RFC 7468, without text around it."""
+SecretPem = Annotated[Secret, AfterValidator(_pem)]
 CookieName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 CheckPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~!*+,;=:@%?&-]{0,1023}$")]
@@ -25,7 +38,7 @@ class Certificate(Model):
 
     certificate: Pem
     """The server's own."""
-    key: Secret
+    key: SecretPem
     """Its private key, not encrypted."""
     chain: Pem | None = None
     """Intermediate certificates, each followed by the one that issued it."""

@@ -7,6 +7,7 @@ import pytest
 from appliance.model import merge_patch
 from router.validation import CHECKS
 from tests.examples import NAMES, document, example, looked_up, problems
+from tests.unit.router.refused import load_balancers
 
 WEB = "02:00:0a:01:01:0a"
 DATABASE = "02:00:0a:01:01:0b"
@@ -49,6 +50,7 @@ def ranges(*ends: tuple[str, str]) -> dict[str, Any]:
 
 
 CASES: dict[str, list[Case]] = {
+    **load_balancers.CASES,
     "interfaces": [
         (
             {"interfaces": {"eth0": {"mac": "02:00:00:00:00:09"}}},
