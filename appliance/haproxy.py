@@ -2,6 +2,7 @@
 that need no other process. Over unix sockets that only root may use."""
 
 import csv
+import datetime
 import io
 import socket
 from collections.abc import Sequence
@@ -116,6 +117,19 @@ class Session:
                 return value.strip().lower()
         return None
 
+    def certificate_ends(self) -> dict[str, float]:
+        """When each loaded certificate ends, in seconds since 1970, by its file's name without `.pem`."""
+        found = {}
+        for path in self.ask("show ssl cert").splitlines():
+            if not path.startswith(str(CERTIFICATES)):
+                continue
+            for line in self.ask(f"show ssl cert {path}").splitlines():
+                name, _, value = line.partition(": ")
+                if name == "notAfter":
+                    end = datetime.datetime.strptime(value.strip(), "%b %d %H:%M:%S %Y GMT")
+                    found[Path(path).stem] = end.replace(tzinfo=datetime.UTC).timestamp()
+        return found
+
     def statistics(self) -> list[dict[str, str]]:
         """A row for each load balancer's front (`FRONTEND`), its servers, and all of those (`BACKEND`)."""
         text = self.ask("show stat").removeprefix("# ")
@@ -127,7 +141,7 @@ class Session:
         """For connections from now on. Raises HaproxyError with nothing changed."""
         # An empty line would end the payload.
         lines = "\n".join(line for line in pem.splitlines() if line.strip())
-        self.order(f"set ssl cert {path} <<\n{lines}\n", expect=(f"for {path}!",))
+        self.order(f"set ssl cert {path} <<\n{lines}\n", expect=(f"certificate {path}!",))
         try:
             self.order(f"commit ssl cert {path}", expect=("Success!",))
         except HaproxyError:

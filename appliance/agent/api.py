@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem
+from appliance.agent import load_balancing, metrics, openapi, problem
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.storage import storage
@@ -94,6 +94,10 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     @app.get("/v1/usage")
     def get_usage() -> Response:
         return jsonify(usage.save())
+
+    @app.get("/v1/load-balancers")
+    def get_load_balancers() -> Response:
+        return jsonify(load_balancing.statistics())
 
     @app.get("/metrics")
     def get_metrics() -> Response:

@@ -11,7 +11,7 @@ import hashlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from appliance import disk, haproxy
@@ -20,6 +20,8 @@ from appliance.engine.host import Host
 from appliance.resources import Backend, BackendServer, LoadBalancers
 
 KIND = "LoadBalancers"
+_SECTIONS, _CHECKED = "load balancers", "checked load balancers"
+"""Of what is kept as seen."""
 _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
 _REMOVAL_SECONDS = 5
@@ -54,7 +56,7 @@ def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     if current:
         # The process takes a server before the file has it: what it refuses is never on disk.
         yield from _servers(item, servers)
-    text, path = config(item), config_path(host)
+    text, path = _config(item, _sections(item, host)), config_path(host)
     if _read(path) != text:
         yield Change(
             kind=KIND,
@@ -92,8 +94,23 @@ def has_numbers(item: LoadBalancers, servers: Servers) -> bool:
 
 def config(item: LoadBalancers) -> str:
     """The whole file."""
-    sections = "".join(f"\n{_section(name, backend)}" for name, backend in item.backends.items())
-    return f"{item.text}\nglobal\n    description {digest(item)}\n{sections}"
+    return _config(item, _sections(item))
+
+
+def _config(item: LoadBalancers, sections: Mapping[str, str]) -> str:
+    return f"{item.text}\nglobal\n    description {digest(item)}\n\n" + "\n".join(sections.values())
+
+
+def _sections(item: LoadBalancers, host: Host | None = None) -> dict[str, str]:
+    """By load balancer; what was made of the very same one before is taken from there."""
+    kept: dict[str, tuple[Backend, str]] = host.seen.get(_SECTIONS, {}) if host is not None else {}
+    found = {
+        name: kept[name] if name in kept and kept[name][0] is backend else (backend, _section(name, backend))
+        for name, backend in item.backends.items()
+    }
+    if host is not None:
+        host.seen[_SECTIONS] = found
+    return {name: text for name, (_, text) in found.items()}
 
 
 def _section(name: str, backend: Backend) -> str:
@@ -133,14 +150,14 @@ def check(item: LoadBalancers, host: Host) -> str:
     running, servers = _observe(item)
     if running == digest(item) and has_numbers(item, servers):
         return ""
-    passed: dict[str, str] = host.seen.setdefault(f"{KIND} checked", {})
-    sections = {name: _section(name, backend) for name, backend in item.backends.items()}
+    passed: dict[str, str] = host.seen.get(_CHECKED, {})
+    sections = _sections(item, host)
     # With `defaults` and certificates that a section relies on.
     common = hashlib.sha256("\0".join((item.text, *item.certificates.values())).encode()).hexdigest()
     new = {name: text for name, text in sections.items() if passed.get(name) != common + text}
     words = _refusal(item, "\n".join(new.values()))
     if not words:
-        host.seen[f"{KIND} checked"] = {name: common + text for name, text in sections.items()}
+        host.seen[_CHECKED] = {name: common + text for name, text in sections.items()}
     return words
 
 
