@@ -210,17 +210,15 @@ def test_its_key_is_in_no_log_no_plan_and_no_answer(encrypted: Lab) -> None:
     broken = identity("one.example", issuer=CA)
     patch = {"certificates": {"one": {**certificate(ONE), "certificate": broken.certificate}}}
     refused = lab.patch(patch, status=422)
-    assert refused["errors"] == [{"pointer": "/certificates/one/key",
-                                  "detail": "Certificate one: its key is that of another certificate"}]  # fmt: skip
+    (error,) = refused["errors"]
+    assert error["pointer"] == "/certificates/one/key"
+    assert error["detail"] == "Certificate one: its key is that of another certificate"
     texts.append(json.dumps(refused))
     for text in texts:
         assert text and secret not in text
     assert lab.sh(
-        "stat -c %a /run/sysvm/haproxy/certificates/one.pem /run/sysvm/haproxy/haproxy.cfg"
-    ).split() == [
-        "600",
-        "600",
-    ]
+    modes = lab.sh("stat -c %a /run/sysvm/haproxy/certificates/one.pem /run/sysvm/haproxy/haproxy.cfg")
+    assert modes.split() == ["600", "600"]
     assert 'sysvm_certificate_end_seconds{certificate="one"}' in texts[2]
 
 
