@@ -216,7 +216,6 @@ def test_its_key_is_in_no_log_no_plan_and_no_answer(encrypted: Lab) -> None:
     texts.append(json.dumps(refused))
     for text in texts:
         assert text and secret not in text
-    assert lab.sh(
     modes = lab.sh("stat -c %a /run/sysvm/haproxy/certificates/one.pem /run/sysvm/haproxy/haproxy.cfg")
     assert modes.split() == ["600", "600"]
     assert 'sysvm_certificate_end_seconds{certificate="one"}' in texts[2]
