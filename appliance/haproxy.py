@@ -6,9 +6,9 @@ import datetime
 import io
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 DIRECTORY = Path("/run/sysvm/haproxy")
 CONFIG = DIRECTORY / "haproxy.cfg"
@@ -21,23 +21,21 @@ STATE = RUN / "servers"
 _SECONDS = 5.0
 _PROMPT = b"\n> "
 _MAINTENANCE = 1
-_DOWN = 0
 
 
 class HaproxyError(Exception):
     """What HAProxy refused, in its words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A server as the running process has it; see `appliance.resources.BackendServer`."""
+class Observed(NamedTuple):
+    """A server as the running process has it; see `resources.BackendServer`. A tuple, for there are
+    thousands of them at every look."""
 
     number: int
     address: str
     port: int
     weight: int
     maintenance: bool
-    down: bool
 
 
 class Session:
@@ -96,17 +94,14 @@ class Session:
     def servers(self) -> dict[str, dict[str, Observed]]:
         """By load balancer and name."""
         found: dict[str, dict[str, Observed]] = {}
-        for field in map(str.split, self.ask("show servers state").splitlines()):
-            if len(field) < 19 or field[0] == "#":
-                continue
-            found.setdefault(field[1], {})[field[3]] = Observed(
-                number=int(field[2]),
-                address=field[4],
-                port=int(field[18]),
-                weight=int(field[7]),
-                maintenance=bool(int(field[6]) & _MAINTENANCE),
-                down=int(field[5]) == _DOWN,
-            )
+        of, servers = "", {}
+        for line in self.ask("show servers state").splitlines()[2:]:
+            # backend's id and name, server's id, name and address, ...: management guide, 9.3.
+            _, backend, number, name, address, _, state, weight, *rest = line.split(" ", 19)
+            if backend != of:
+                of, servers = backend, found.setdefault(backend, {})
+            maintenance = bool(int(state) & _MAINTENANCE)
+            servers[name] = Observed(int(number), address, int(rest[10]), int(weight), maintenance)
         return found
 
     def fingerprint(self, path: Path) -> str | None:

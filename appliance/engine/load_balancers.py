@@ -11,7 +11,8 @@ import hashlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import disk, haproxy
@@ -20,7 +21,7 @@ from appliance.engine.host import Host
 from appliance.resources import Backend, BackendServer, LoadBalancers
 
 KIND = "LoadBalancers"
-_SECTIONS, _CHECKED = "load balancers", "checked load balancers"
+_MADE, _CHECKED = "load balancers", "checked load balancers"
 """Of what is kept as seen."""
 _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
@@ -52,11 +53,15 @@ def _certificates(host: Host) -> Path:
 def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     running, servers = _observe(item)
     current = running == digest(item) and has_numbers(item, servers)
+    made = _made(item, host)
     yield from _shown(item, host, loaded=running is not None, fresh=fresh)
     if current:
         # The process takes a server before the file has it: what it refuses is never on disk.
-        yield from _servers(item, servers)
-    text, path = _config(item, _sections(item, host)), config_path(host)
+        for name, backend in made.items():
+            have = servers.get(name, {})
+            if have != backend.servers:
+                yield from _servers(name, backend.of.servers, have)
+    text, path = _config(item, (backend.section for backend in made.values())), config_path(host)
     if _read(path) != text:
         yield Change(
             kind=KIND,
@@ -81,12 +86,13 @@ def _observe(item: LoadBalancers) -> tuple[str | None, Servers]:
 
 def has_numbers(item: LoadBalancers, servers: Servers) -> bool:
     """Whether what the process has is, as far as it is wanted at all, of the wanted options."""
-    for name, backend in item.backends.items():
-        have = servers.get(name, {})
-        for server, wanted in backend.servers.items():
-            if server in have and have[server].number != wanted.number:
-                return False
-    return True
+    return all(
+        have[name].number == wanted.number
+        for backend, have in servers.items()
+        if backend in item.backends
+        for name, wanted in item.backends[backend].servers.items()
+        if name in have
+    )
 
 
 # --- the file -----------------------------------------------------------------------------------------
@@ -94,23 +100,38 @@ def has_numbers(item: LoadBalancers, servers: Servers) -> bool:
 
 def config(item: LoadBalancers) -> str:
     """The whole file."""
-    return _config(item, _sections(item))
+    return _config(item, (_section(name, backend) for name, backend in item.backends.items()))
 
 
-def _config(item: LoadBalancers, sections: Mapping[str, str]) -> str:
-    return f"{item.text}\nglobal\n    description {digest(item)}\n\n" + "\n".join(sections.values())
+def _config(item: LoadBalancers, sections: Iterable[str]) -> str:
+    return f"{item.text}\nglobal\n    description {digest(item)}\n\n" + "\n".join(sections)
 
 
-def _sections(item: LoadBalancers, host: Host | None = None) -> dict[str, str]:
-    """By load balancer; what was made of the very same one before is taken from there."""
-    kept: dict[str, tuple[Backend, str]] = host.seen.get(_SECTIONS, {}) if host is not None else {}
-    found = {
-        name: kept[name] if name in kept and kept[name][0] is backend else (backend, _section(name, backend))
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a load balancer is in the file, and in a process that has loaded it."""
+
+    of: Backend
+    section: str
+    servers: dict[str, haproxy.Observed]
+
+
+def _made(item: LoadBalancers, host: Host) -> dict[str, _Made]:
+    """By name; what was made of the very same one before stays."""
+    kept: dict[str, _Made] = host.seen.get(_MADE, {})
+    host.seen[_MADE] = found = {
+        name: kept[name] if name in kept and kept[name].of is backend else _make(name, backend)
         for name, backend in item.backends.items()
     }
-    if host is not None:
-        host.seen[_SECTIONS] = found
-    return {name: text for name, (_, text) in found.items()}
+    return found
+
+
+def _make(name: str, backend: Backend) -> _Made:
+    servers = {
+        name: haproxy.Observed(server.number, server.address, server.port, server.weight, server.maintenance)
+        for name, server in backend.servers.items()
+    }
+    return _Made(backend, _section(name, backend), servers)
 
 
 def _section(name: str, backend: Backend) -> str:
@@ -151,7 +172,7 @@ def check(item: LoadBalancers, host: Host) -> str:
     if running == digest(item) and has_numbers(item, servers):
         return ""
     passed: dict[str, str] = host.seen.get(_CHECKED, {})
-    sections = _sections(item, host)
+    sections = {name: made.section for name, made in _made(item, host).items()}
     # With `defaults` and certificates that a section relies on.
     common = hashlib.sha256("\0".join((item.text, *item.certificates.values())).encode()).hexdigest()
     new = {name: text for name, text in sections.items() if passed.get(name) != common + text}
@@ -258,35 +279,35 @@ def _replace_certificate(path: Path, pem: str) -> None:
     disk.replace(path, pem.encode(), mode=_PRIVATE)
 
 
-def _servers(item: LoadBalancers, observed: Servers) -> Iterator[Change]:
-    for backend, wanted in item.backends.items():
-        have = observed.get(backend, {})
-        for name, server in wanted.servers.items():
-            there = f"{backend}/{name}"
-            if name not in have:
-                yield Change(
-                    kind=KIND,
-                    name=there,
-                    action="create",
-                    detail=f"{server.address}:{server.port}",
-                    run=lambda there=there, server=server: _add(there, server),  # type: ignore[misc]
-                )
-            elif commands := _adjustments(there, server, have[name]):
-                yield Change(
-                    kind=KIND,
-                    name=there,
-                    action="update",
-                    detail="; ".join(commands.values()),
-                    run=lambda commands=tuple(commands): _order(commands),  # type: ignore[misc]
-                )
-        for name in sorted(have.keys() - wanted.servers.keys()):
-            there = f"{backend}/{name}"
+def _servers(
+    backend: str, wanted: Mapping[str, BackendServer], have: Mapping[str, haproxy.Observed]
+) -> Iterator[Change]:
+    for name, server in wanted.items():
+        there = f"{backend}/{name}"
+        if name not in have:
             yield Change(
                 kind=KIND,
                 name=there,
-                action="delete",
-                run=lambda there=there: _remove(there),  # type: ignore[misc]
+                action="create",
+                detail=f"{server.address}:{server.port}",
+                run=lambda there=there, server=server: _add(there, server),  # type: ignore[misc]
             )
+        elif commands := _adjustments(there, server, have[name]):
+            yield Change(
+                kind=KIND,
+                name=there,
+                action="update",
+                detail="; ".join(commands.values()),
+                run=lambda commands=tuple(commands): _order(commands),  # type: ignore[misc]
+            )
+    for name in sorted(have.keys() - wanted.keys()):
+        there = f"{backend}/{name}"
+        yield Change(
+            kind=KIND,
+            name=there,
+            action="delete",
+            run=lambda there=there: _remove(there),  # type: ignore[misc]
+        )
 
 
 def _adjustments(there: str, server: BackendServer, have: haproxy.Observed) -> dict[str, str]:

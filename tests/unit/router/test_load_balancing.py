@@ -142,7 +142,7 @@ def test_servers_come_go_and_change_without_a_reload(patch: dict[str, Any], same
     assert before != after
     assert load_balancers.config(before) != load_balancers.config(after), "the next process reads it"
     running = {
-        name: haproxy.Observed(server.number, server.address, server.port, server.weight, False, False)
+        name: haproxy.Observed(server.number, server.address, server.port, server.weight, False)
         for name, server in before.backends["web"].servers.items()
     }
     assert load_balancers.digest(after) == load_balancers.digest(before)
