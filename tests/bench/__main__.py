@@ -21,6 +21,7 @@ NAMES = (
     "dns",
     "forwarding",
     "idle",
+    "load_balancing",
     "machine",
     "memory",
     "metadata",

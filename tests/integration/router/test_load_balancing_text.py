@@ -1,4 +1,4 @@
-"""Whatever text the models let through is what it was meant to be for HAProxy itself: `haproxy -c` takes it."""
+"""Whatever text the models let through is for HAProxy what it was meant to be: `haproxy -c` takes it."""
 
 import json
 from typing import Any
