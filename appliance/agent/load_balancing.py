@@ -36,11 +36,11 @@ _FRONT, _ALL = "FRONTEND", "BACKEND"
 
 
 def statistics() -> Statistics:
-    """Empty where no HAProxy runs."""
+    """Empty where no HAProxy answers."""
     try:
         with haproxy.Session() as session:
             rows = session.statistics()
-    except (FileNotFoundError, ConnectionError):
+    except OSError:
         return {}
     found: Statistics = {}
     for row in rows:
@@ -84,7 +84,7 @@ def certificate_ends() -> dict[str, float]:
     try:
         with haproxy.Session() as session:
             return session.certificate_ends()
-    except (FileNotFoundError, ConnectionError):
+    except OSError:
         return {}
 
 

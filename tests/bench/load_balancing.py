@@ -1,5 +1,5 @@
-"""Requests through the router's load balancers and through a minimal haproxy.cfg written by hand, in the same
-place; and how long a thousand load balancers take, and one more."""
+"""Requests through the router's load balancers and through a minimal haproxy.cfg written by hand, in the
+same place; and how long a thousand load balancers take, and one more."""
 
 import json
 import re
@@ -78,8 +78,8 @@ def run(say: Say) -> str:
         whole, steps = _scale(lab, say)
     return "\n\n".join(
         [
-            f"Requests of wrk from the public side to two servers on a guest network: medians of {_ROUNDS} rounds "
-            f"in turn, {_SECONDS} s each. The same HAProxy in the same machine; by hand it has the least "
+            "Requests of wrk from the public side to two servers on a guest network: medians of "
+            f"{_ROUNDS} rounds in turn, {_SECONDS} s each. The same HAProxy in the same machine; by hand it has the least "
             "configuration that works.",
             table(["", "ours, requests/s", "by hand, requests/s", "ratio"], requests),
             f"{_COUNT:,} load balancers of two servers each, PUT to a router that has none; then one change "

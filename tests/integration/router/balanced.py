@@ -35,14 +35,11 @@ class Web(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(
-        self, place: Client, port: int, behaviour: Behaviour, *, family: int = socket.AF_INET
-    ) -> None:
+    def __init__(self, place: Client, port: int, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
-        self.address_family = family
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket = place.socket(family=family)
+        self.socket = place.socket()
         self.socket.settimeout(None)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("", port))
