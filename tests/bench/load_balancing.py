@@ -79,8 +79,8 @@ def run(say: Say) -> str:
     return "\n\n".join(
         [
             "Requests of wrk from the public side to two servers on a guest network: medians of "
-            f"{_ROUNDS} rounds in turn, {_SECONDS} s each. The same HAProxy in the same machine; by hand it has the least "
-            "configuration that works.",
+            f"{_ROUNDS} rounds in turn, {_SECONDS} s each. The same HAProxy in the same machine; by hand "
+            "it has the least configuration that works.",
             table(["", "ours, requests/s", "by hand, requests/s", "ratio"], requests),
             f"{_COUNT:,} load balancers of two servers each, PUT to a router that has none; then one change "
             f"beside them. Over HTTPS, applied and verified when the answer comes; medians of {_PUTS} and "
