@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from appliance.resources import File, Leases, Password, Records, Resource, Ruleset
+from appliance import haproxy
+from appliance.engine import load_balancers
+from appliance.resources import File, Leases, LoadBalancers, Password, Records, Resource, Ruleset
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -22,6 +24,10 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"leases on {resource.link}: none of {count} reserved addresses is held by another"
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
+            case LoadBalancers():
+                yield f"# file {haproxy.CONFIG} 0600\n{load_balancers.config(resource)}"
+                for name in resource.certificates:
+                    yield f"certificate {name} and its key"
             case _:
                 yield _line(resource)
 

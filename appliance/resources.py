@@ -182,6 +182,40 @@ class Password:
     value: str = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendServer:
+    """A server of a load balancer's. What can be changed while it runs is in `address`, `port`, `weight` (0
+    to 256) and `maintenance`; all else is `options`, of which `number` is a digest, so that the running
+    daemon can be asked for it."""
+
+    number: int
+    address: str
+    port: int
+    weight: int
+    maintenance: bool
+    options: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backend:
+    """A load balancer: its section of the daemon's configuration, and the servers that go into it."""
+
+    text: str
+    servers: Mapping[str, BackendServer]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadBalancers:
+    """HAProxy's configuration, of which servers and certificates change without it being loaded anew.
+
+    `text` is what comes before the sections; `certificates` (PEM: certificate, chain, key) are by their
+    name in the directory that it names."""
+
+    text: str
+    backends: Mapping[str, Backend]
+    certificates: Mapping[str, str] = field(repr=False)
+
+
 Resource = (
     File
     | Records
@@ -197,4 +231,5 @@ Resource = (
     | ChecksumFill
     | Leases
     | Password
+    | LoadBalancers
 )

@@ -41,6 +41,10 @@ class Role(Protocol):
 
     def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
 
+    def lapsed(self, document: Any, running: Any = None) -> list[Problem]:
+        """What was right once and isn't any more, but for what `running` has, too."""
+        ...
+
 
 def role(name: str) -> Role:
     """The package of a role, imported when first asked for. Raises UnknownRoleError."""
@@ -53,11 +57,22 @@ def document_model(name: str) -> type[Document]:
     return role(name).Document
 
 
-def read(name: str, value: object, known_good: Document | None = None) -> Document:
+def read(
+    name: str, value: object, known_good: Document | None = None, *, running: Document | None = None
+) -> Document:
     """A document of this role from JSON values (or models already validated). Raises RefusedError, and
     UnknownRoleError.
 
-    What `known_good`, an accepted document, shares with it isn't checked again."""
+    What `known_good`, an accepted document, shares with it isn't checked again. What has lapsed since
+    `running` was accepted is no reason to refuse it."""
+    document = read_again(name, value, known_good)
+    if problems := role(name).lapsed(document, running):
+        raise RefusedError(problems)
+    return document
+
+
+def read_again(name: str, value: object, known_good: Document | None = None) -> Document:
+    """A document that was accepted once, whatever has lapsed since. Raises as `read` does."""
     package = role(name)
     document = validated(package.Document, value)
     if problems := package.problems(document, known_good):

@@ -31,9 +31,15 @@ def _environment() -> Environment:
         finalize=_one_line,
     )
     environment.filters["qualified"] = _qualified
+    environment.filters["milliseconds"] = milliseconds
     return environment
 
 
 def _qualified(name: str, domain: str) -> str:
     """A DNS name without a dot is in the domain."""
     return name if "." in name else f"{name}.{domain}"
+
+
+def milliseconds(seconds: float) -> str:
+    """A time as daemons take it that count in whole milliseconds."""
+    return f"{round(seconds * 1000)}ms"

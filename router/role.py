@@ -5,9 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from appliance.checks import Check
 from appliance.resources import Resource
 from appliance.services import interfaces, time
-from router import accounting, acl, dnsmasq, fast_path, metadata, packet_log, redundancy, ruleset
+from router import (
+    accounting,
+    acl,
+    dnsmasq,
+    fast_path,
+    load_balancing,
+    metadata,
+    packet_log,
+    redundancy,
+    ruleset,
+)
 from router.document import RouterDocument
-from router.validation import problems
+from router.validation import lapsed, problems
 
 Document = RouterDocument
 
@@ -17,6 +27,7 @@ SERVICES = [
     interfaces,
     dnsmasq,
     metadata,
+    load_balancing,
     accounting,
     packet_log,
     time,
@@ -37,9 +48,15 @@ def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    services = (interfaces, dnsmasq, metadata, time)
+    services = (
+        interfaces,
+        dnsmasq,
+        metadata,
+        load_balancing,
+        time,
+    )
     wanted = (check for service in services for check in service.checks(document))
     return redundancy.settled_checks(document, wanted)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "problems", "settled"]
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "lapsed", "problems", "settled"]

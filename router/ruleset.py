@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
-from router import acl, firewall, listening, nat, port_forward, redundancy, ways_out
+from router import (
+    acl,
+    firewall,
+    listening,
+    load_balancing,
+    nat,
+    port_forward,
+    redundancy,
+    udp_balancing,
+    ways_out,
+)
 from router.document import RouterDocument
 from router.forwarding import forwarding
 from router.listening import Listener
@@ -53,6 +63,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **port_forward.elements(document),
         **nat.elements(document),
         **ways_out.elements(document),
+        **udp_balancing.elements(document),
         **firewall.elements(document),
         **acl.elements(document),
         **listening.elements(_listeners(document)),
@@ -66,3 +77,4 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
 def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
     yield from redundancy.listeners(document)
+    yield from load_balancing.listeners(document)

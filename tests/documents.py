@@ -119,6 +119,22 @@ def _forward(draw: st.DrawFn, networks: list[str]) -> Values:
 
 
 @st.composite
+def _udp_balancer(draw: st.DrawFn, networks: list[str], port: int) -> Values:
+    """Of udp: those of HAProxy need HAProxy."""
+    addresses = draw(st.lists(st.sampled_from(networks).flatmap(_guest), unique=True, max_size=3))
+    rest = _some(
+        weight=st.sampled_from([1, 7]), backup=st.booleans(), port=st.just(53),
+        state=st.sampled_from(["ready", "drain", "maintenance"]),
+    )  # fmt: skip
+    servers = {f"s{address}": {"address": address, **draw(rest)} for address in addresses}
+    more = _some(
+        source_cidrs=st.lists(_CIDRS, max_size=2), stickiness=st.just({"source": {}}),
+        algorithm=st.sampled_from(["round-robin", "source"]),
+    )  # fmt: skip
+    return {"address": _PUBLIC[0], "port": port, "mode": "udp", "servers": servers, **draw(more)}
+
+
+@st.composite
 def _metadata(draw: st.DrawFn, network: str, reserved: Values) -> Values:
     guests = {}
     for number in draw(st.lists(st.integers(10, 16), unique=True, max_size=3)):
@@ -178,6 +194,11 @@ def documents(draw: st.DrawFn) -> Values:
         },
         "static_nat": static,
         "port_forwards": forwards,
+        "load_balancers": {
+            name: draw(_udp_balancer(networks, 5300 + number))
+            for number, name in enumerate(("names", "time"))
+            if draw(st.booleans())
+        },
         "firewall": {
             "ingress": draw(_some(policy=_VERDICTS, rules=st.dictionaries(_NAMES, _ingress(), max_size=4))),
             "egress": {

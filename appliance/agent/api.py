@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem, redundancy
+from appliance.agent import load_balancing, metrics, openapi, problem, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -105,6 +105,10 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     @app.get("/v1/hits")
     def get_hits() -> Response:
         return jsonify(hits(controller.running, controller.host))
+
+    @app.get("/v1/load-balancers")
+    def get_load_balancers() -> Response:
+        return jsonify(load_balancing.statistics())
 
     @app.get("/metrics")
     def get_metrics() -> Response:

@@ -88,7 +88,7 @@ class Controller:
             try:
                 stored = self.store.load()
                 if stored is not None:
-                    self.running = roles.read(self.boot.role, stored)
+                    self.running = roles.read_again(self.boot.role, stored)
             except Exception as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
                 # And until that comes it is said.
@@ -183,7 +183,9 @@ class Controller:
             return self._end_confirm(keep=True)
 
     def _accept(self, value: Any, *, known_good: Document | None) -> Document:
-        document = roles.read(self.boot.role, value, known_good) if self._is_for_role(value) else None
+        document = None
+        if self._is_for_role(value):
+            document = roles.read(self.boot.role, value, known_good, running=self.running)
         if document is None or document.name != self.boot.name:
             name = document.name if document else self.boot.name
             raise RefusedError(

@@ -4,6 +4,7 @@ import resource
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from appliance.agent import load_balancing
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
 from appliance.agent.usage import Totals
@@ -51,6 +52,8 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
             for direction, values in sorted(directions.items()):
                 samples.append(({"kind": kind, "of": of, "direction": direction}, values.get(unit, 0)))
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
+    for metric in load_balancing.metrics():
+        yield from _metric(*metric)
 
 
 def _redundancy(pair: Mapping[str, Any] | None) -> Iterator[str]:

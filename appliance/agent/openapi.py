@@ -79,6 +79,9 @@ def describe(model: type[Document]) -> dict[str, Any]:
             "/v1/health": {"get": _operation("Every check with its last result; ?fresh runs them now")},
             "/v1/usage": {"get": _operation("Traffic totals, which only grow")},
             "/v1/hits": {"get": _operation("What each rule has decided about, by its JSON pointer")},
+            "/v1/load-balancers": {
+                "get": _operation("Load balancers and their servers: state, sessions, bytes, responses")
+            },
             "/metrics": {
                 "get": {"summary": "Prometheus metrics", "responses": {"200": {"description": "Text"}}}
             },

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from appliance import resources
-from appliance.engine import ruleset
+from appliance.engine import load_balancers, ruleset
 from appliance.engine.host import Host
 from appliance.engine.nft import NftError
 from appliance.engine.plan import Plan
@@ -35,6 +35,12 @@ def check(plan: Plan, host: Host) -> None:
                 ruleset.check(resource, host)
             except NftError as error:
                 raise CheckError(f"nft table {resource.table}", str(error)) from error
+        elif (
+            isinstance(resource, resources.LoadBalancers)
+            and str(load_balancers.config_path(host)) in changing
+            and (words := load_balancers.check(resource, host))
+        ):
+            raise CheckError("Load balancers", words)
 
 
 def _check_file(path: str, content: str, argv: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from appliance import disk
+from appliance import disk, haproxy
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.records import ADDED, BASE
@@ -47,8 +47,8 @@ def _as_wanted(path: Path, file: File) -> bool:
 def _generated(host: Host) -> Iterator[Path]:
     for top, names, files in os.walk(host.generated):
         directory = Path(top)
-        if directory == host.generated and host.state.name in names:
-            names.remove(host.state.name)
+        if directory == host.generated:
+            names[:] = [name for name in names if name not in (host.state.name, haproxy.DIRECTORY.name)]
         if ADDED in names:
             # A directory of records: its two parts are the business of that kind.
             names.remove(ADDED)

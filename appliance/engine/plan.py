@@ -13,6 +13,7 @@ from appliance.engine import (
     file,
     leases,
     link,
+    load_balancers,
     password,
     records,
     route,
@@ -49,6 +50,7 @@ KINDS: Mapping[type, Kind] = {
     resources.File: file,
     resources.Records: records,
     resources.Password: password,
+    resources.LoadBalancers: load_balancers,
 }
 
 

@@ -21,6 +21,16 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.load_balancing import (
+    Certificate,
+    DefaultTimeouts,
+    LoadBalancer,
+    LoadBalancing,
+    Server,
+    ServerCheck,
+    Stickiness,
+    Timeouts,
+)
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.redundancy import Path, Redundancy, Tracking
@@ -36,6 +46,10 @@ class RouterDocument(Document):
     static_nat: Keyed[Ipv4Address, StaticNat] = {}
     """By public address: the guest that has it, for all protocols and ports, both ways."""
     port_forwards: Keyed[Name, PortForward] = {}
+    load_balancers: Keyed[Name, LoadBalancer] = {}
+    load_balancing: LoadBalancing = LoadBalancing()
+    certificates: Keyed[Name, Certificate] = {}
+    """What load balancers show their clients; by a name that they call it by."""
     firewall: Firewall = Firewall()
     acls: Keyed[AclName, Acl] = {}
     """Access lists by name."""
@@ -58,7 +72,9 @@ __all__ = [
     "AclName",
     "AclRule",
     "Base64",
+    "Certificate",
     "ClasslessRoute",
+    "DefaultTimeouts",
     "DhcpNetwork",
     "DhcpOptions",
     "DhcpRange",
@@ -72,6 +88,8 @@ __all__ = [
     "IngressRule",
     "LeaseSeconds",
     "LineText",
+    "LoadBalancer",
+    "LoadBalancing",
     "MailExchange",
     "MetadataNetwork",
     "OptionText",
@@ -81,9 +99,13 @@ __all__ = [
     "Redundancy",
     "Reservation",
     "RouterDocument",
+    "Server",
+    "ServerCheck",
     "SourceNat",
     "StaticNat",
+    "Stickiness",
     "Tier",
+    "Timeouts",
     "Tracking",
     "Upstream",
     "Verdict",

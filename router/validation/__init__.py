@@ -11,10 +11,12 @@ from appliance.model import Problem
 from router.document import RouterDocument
 from router.validation import (
     acls,
+    certificates,
     dhcp,
     dns,
     firewall,
     interfaces,
+    load_balancers,
     metadata,
     nat,
     port_forwards,
@@ -33,11 +35,24 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     dns.problems: ("interfaces", "dns"),
     nat.problems: ("interfaces", "source_nat", "static_nat"),
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
+    certificates.problems: ("certificates",),
+    load_balancers.problems: (
+        "interfaces",
+        "static_nat",
+        "port_forwards",
+        "load_balancers",
+        "certificates",
+    ),
     firewall.problems: ("interfaces", "firewall"),
     acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
 }
+
+
+def lapsed(document: RouterDocument, running: RouterDocument | None = None) -> list[Problem]:
+    """What time alone has made wrong, but for what runs already."""
+    return list(certificates.lapsed(document, running))
 
 
 def problems(document: RouterDocument, known_good: RouterDocument | None = None) -> list[Problem]:

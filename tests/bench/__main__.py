@@ -22,6 +22,7 @@ NAMES = (
     "failover",
     "forwarding",
     "idle",
+    "load_balancing",
     "machine",
     "memory",
     "metadata",

@@ -93,7 +93,7 @@ def test_every_refusal_leads_into_the_document() -> None:
         for key, item in list(items):
             if isinstance(item, dict | list):
                 broken(item, (*path, key))
-            for wrong in (object, 1.5, {"\n": 1}, [[]], "\n"):
+            for wrong in (object, -1.5, {"\n": 1}, [[]], "\n"):
                 value[key] = wrong
                 found = problems(document)
                 assert found, (path, key, wrong)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.agent.seal import Sealer
+from appliance.engine import load_balancers
 from appliance.model import RefusedError
-from appliance.resources import File, Password, Records, Resource, Ruleset
+from appliance.resources import File, LoadBalancers, Password, Records, Resource, Ruleset
 from appliance.roles import resources
 from router.role import SEALED
 from tests.document_place import Place, one_of_each_kind, text_kinds
@@ -24,6 +25,7 @@ NASTY = {
     "backslash": "\\", "long": "a" * 5000,
     "letters": "\u00e9\u4e2d\U0001f600", "digits": "\u0661", "dot": ".", "tilde": "~x",
 }  # fmt: skip
+PEM = re.compile(r"[A-Za-z0-9+/=\n -]+")
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
 _ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
 _VERDICT = re.compile(r"return|drop|goto logged_[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
@@ -89,6 +91,12 @@ def shape_of(resource: Resource) -> Any:
             return len(lines(resource.text)), [*map(len, resource.elements.values())]
         case Password():
             return "password"
+        case LoadBalancers():
+            text = load_balancers.config(resource)
+            assert_lines(text)
+            for pem in resource.certificates.values():
+                assert PEM.fullmatch(pem)
+            return [words_of(line) for line in lines(text)], len(resource.certificates)
         case _:
             assert_lines(repr(resource))
             return type(resource)
@@ -101,6 +109,13 @@ def assert_lines(text: str) -> None:
 
 def lines(text: str) -> list[str]:
     return text.split("\n")
+
+
+def words_of(line: str) -> tuple[str, int]:
+    """HAProxy's words, of a line that has nothing that would end one early: configuration manual, 2.2."""
+    words, _, _ = line.strip().partition("# ")
+    assert not set(words) & set("\"'\\#$"), line
+    return words.partition(" ")[0], len(words.split(" "))
 
 
 def record_shape(path: str, line: str) -> Any:

@@ -1,0 +1,146 @@
+"""What load balancers and their servers do, asked of HAProxy: for the API, and for metrics.
+
+A process that takes over counts from 0; Prometheus' rates allow for that.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from appliance import haproxy
+
+Statistics = dict[str, dict[str, Any]]
+"""By load balancer: its own figures, and `servers`, by name, with theirs."""
+_OWN = ":"
+"""Begins the names of sections that aren't the document's."""
+_COUNTS = {
+    "sessions": "scur",
+    "most_sessions": "smax",
+    "session_limit": "slim",
+    "sessions_total": "stot",
+    "bytes_received_total": "bin",
+    "bytes_sent_total": "bout",
+    "refused_total": "dcon",
+    "queued": "qcur",
+}
+_SERVER_COUNTS = {
+    "weight": "uweight",
+    "connection_errors_total": "econ",
+    "response_errors_total": "eresp",
+    "redispatches_total": "wredis",
+    "failed_checks_total": "chkfail",
+    "downtime_seconds_total": "downtime",
+    "seconds_in_status": "lastchg",
+}
+_RESPONSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_FRONT, _ALL = "FRONTEND", "BACKEND"
+
+
+def statistics() -> Statistics:
+    """Empty where no HAProxy answers."""
+    try:
+        with haproxy.Session() as session:
+            rows = session.statistics()
+    except OSError:
+        return {}
+    found: Statistics = {}
+    for row in rows:
+        name, of = row["pxname"], row["svname"]
+        if name.startswith(_OWN):
+            continue
+        item = found.setdefault(name, {"servers": {}})
+        if of == _FRONT:
+            item |= {"status": row["status"], **_figures(row, _COUNTS), **_responses(row)}
+        elif of == _ALL:
+            item |= {"servers_up": int(row["act"] or 0), "backup_servers_up": int(row["bck"] or 0)}
+            item |= _figures(row, {"queued": "qcur"})
+        else:
+            item["servers"][of] = _server(row)
+    return found
+
+
+def _server(row: Mapping[str, str]) -> dict[str, Any]:
+    """`status`, `check`: as HAProxy's management guide has them, 9.1 (UP, DOWN, DRAIN; L4OK, L7STS)."""
+    return {
+        "status": row["status"],
+        "address": row["addr"],
+        "backup": row["bck"] == "1",
+        "check": row["check_status"].removeprefix("* ") or None,
+        **_figures(row, _COUNTS | _SERVER_COUNTS),
+        **_responses(row),
+    }
+
+
+def _figures(row: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, int]:
+    return {name: int(row[column]) for name, column in columns.items() if row.get(column)}
+
+
+def _responses(row: Mapping[str, str]) -> dict[str, Any]:
+    counts = {code: int(row[f"hrsp_{code}"]) for code in _RESPONSES if row.get(f"hrsp_{code}")}
+    return {"responses_total": counts} if counts else {}
+
+
+def certificate_ends() -> dict[str, float]:
+    """When the certificates that are shown end, in seconds since 1970, by name."""
+    try:
+        with haproxy.Session() as session:
+            return session.certificate_ends()
+    except OSError:
+        return {}
+
+
+Sample = tuple[dict[str, str], float]
+Metric = tuple[str, str, str, list[Sample]]
+"""Name, kind, text, samples."""
+
+
+def metrics() -> Iterator[Metric]:
+    found = statistics()
+    for name, text in (
+        ("sessions", "Sessions at the moment"),
+        ("sessions_total", "Sessions so far"),
+        ("bytes_received_total", "Bytes from clients"),
+        ("bytes_sent_total", "Bytes to clients"),
+        ("refused_total", "Connections refused for where they came from"),
+        ("queued", "Requests that wait for a server"),
+    ):
+        samples = [({"load_balancer": of}, item[name]) for of, item in found.items() if name in item]
+        yield f"load_balancer_{name}", _kind(name), text, samples
+    yield (
+        "load_balancer_responses_total",
+        "counter",
+        "Responses to clients, by status",
+        [
+            ({"load_balancer": of, "code": code}, count)
+            for of, item in found.items()
+            for code, count in item.get("responses_total", {}).items()
+        ],
+    )
+    yield from _server_metrics(found)
+    ends = [({"certificate": name}, end) for name, end in certificate_ends().items()]
+    yield "certificate_end_seconds", "gauge", "When a certificate ends, since 1970", ends
+
+
+def _server_metrics(found: Statistics) -> Iterator[Metric]:
+    servers = [
+        ({"load_balancer": of, "server": name}, server)
+        for of, item in found.items()
+        for name, server in item["servers"].items()
+    ]
+    up = [(labels, server["status"].startswith(("UP", "no check"))) for labels, server in servers]
+    yield "load_balancer_server_up", "gauge", "1 for a server that takes new sessions", up
+    for name, text in (
+        ("weight", "Weight; 0 while it is drained"),
+        ("sessions", "A server's sessions at the moment"),
+        ("sessions_total", "A server's sessions so far"),
+        ("bytes_received_total", "Bytes to a server"),
+        ("bytes_sent_total", "Bytes from a server"),
+        ("connection_errors_total", "Connections that a server didn't take"),
+        ("failed_checks_total", "Checks that failed"),
+        ("downtime_seconds_total", "Seconds for which a server was down"),
+    ):
+        samples = [(labels, server[name]) for labels, server in servers if name in server]
+        yield f"load_balancer_server_{name}", _kind(name), text, samples
+
+
+def _kind(name: str) -> str:
+    return "counter" if name.endswith("_total") else "gauge"
