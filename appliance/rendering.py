@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from appliance.resources import File, Leases, Password, Records, Resource, Ruleset
+from appliance.resources import File, Leases, Password, Records, Resource, Ruleset, WireGuard
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -20,8 +20,20 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"leases on {resource.link}: none of {count} reserved addresses is held by another"
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
+            case WireGuard():
+                yield from _tunnel(resource)
             case _:
                 yield _line(resource)
+
+
+def _tunnel(tunnel: WireGuard) -> Iterator[str]:
+    yield f"wireguard {tunnel.link} port={tunnel.listen_port} mtu={tunnel.mtu}"
+    for peer in tunnel.peers:
+        networks = ",".join(sorted(peer.allowed_ips))
+        more = f" endpoint={peer.endpoint}" if peer.endpoint else ""
+        more += " preshared_key" if peer.preshared_key else ""
+        more += f" persistent_keepalive={peer.persistent_keepalive}" if peer.persistent_keepalive else ""
+        yield f"wireguard {tunnel.link} peer {peer.name} {peer.public_key} {networks}{more}"
 
 
 def ruleset_text(ruleset: Ruleset) -> str:

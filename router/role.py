@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, dnsmasq, fast_path, metadata, ruleset, wireguard
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -16,6 +16,7 @@ SERVICES = [
     interfaces,
     dnsmasq,
     metadata,
+    wireguard,
     accounting,
     time,
 ]
@@ -24,7 +25,7 @@ SEALED = [("metadata", "*", "guests", "*", "password")]
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    for service in (interfaces, dnsmasq, metadata, time):
+    for service in (interfaces, dnsmasq, metadata, wireguard, time):
         yield from service.checks(document)
 
 

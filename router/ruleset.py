@@ -7,7 +7,7 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, listening, nat, port_forward
+from router import firewall, listening, nat, port_forward, wireguard
 from router.document import RouterDocument
 from router.listening import Listener
 from router.network import guest_networks
@@ -54,12 +54,16 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
             for network in networks
         },
+        tunnels=wireguard.rules(document),
+        tunnel_links=list(document.wireguard),
+        reachable=wireguard.reachable(document),
     )
     elements = {
         **port_forward.elements(document),
         **nat.elements(document),
         **firewall.elements(document),
         **listening.elements(_listeners(document)),
+        **wireguard.elements(document),
     }
     yield Ruleset(table=TABLE, text=text, elements=elements)
     for name, value in _KERNEL.items():
@@ -68,4 +72,4 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
 
 def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
-    yield from ()
+    yield from wireguard.listeners(document)

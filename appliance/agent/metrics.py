@@ -46,7 +46,8 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         for name, directions in sorted(usage.items()):
             kind, _, of = name.partition("-")
             for direction, values in sorted(directions.items()):
-                samples.append(({"kind": kind, "of": of, "direction": direction}, values.get(unit, 0)))
+                if unit in values:
+                    samples.append(({"kind": kind, "of": of, "direction": direction}, values[unit]))
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
 
 

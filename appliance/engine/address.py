@@ -19,7 +19,8 @@ def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Itera
     # A card keeps its addresses when it is renamed, so they are looked at by the names to come.
     names = host.expected_names
     observed = host.network(KIND, lambda: _observe(host))
-    ours, others = ({(names.get(index, ""), text) for index, text in found} for found in observed)
+    # Those of a tunnel that goes will go with it.
+    ours, others = ({(names[index], text) for index, text in found if index in names} for found in observed)
     keys = {(address.link, address.address) for address in wanted}
     for address in wanted:
         key = (address.link, address.address)

@@ -23,6 +23,7 @@ from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule,
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.text import Base64, LineText, OptionText, Verdict
+from router.document.wireguard import WireGuard, WireGuardListen, WireGuardPeer
 
 
 class RouterDocument(Document):
@@ -39,6 +40,8 @@ class RouterDocument(Document):
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
     quicker, and counted all the same. They outlive a change of rules with it as without."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
+    wireguard: dict[InterfaceName, WireGuard] = {}
+    """By the tunnel's interface: `vpn0`, ..."""
     accounting: Accounting | None = None
 
 
@@ -69,4 +72,7 @@ __all__ = [
     "StaticNat",
     "Upstream",
     "Verdict",
+    "WireGuard",
+    "WireGuardListen",
+    "WireGuardPeer",
 ]

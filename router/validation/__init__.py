@@ -19,6 +19,7 @@ from router.validation import (
     port_forwards,
     routes,
     sections,
+    wireguard,
 )
 
 Check = Callable[[RouterDocument], Iterator[Problem]]
@@ -33,6 +34,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
     firewall.problems: ("interfaces", "firewall"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
+    wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
 }
 
 

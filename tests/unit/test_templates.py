@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jinja2 import meta
+from jinja2 import Environment, meta, nodes
 
 from appliance.template import _environment
 from tests.examples import ROOT
@@ -26,11 +26,31 @@ def passed() -> Iterator[tuple[str, set[str]]]:
                     yield str(node.args[0].value), {word.arg or "" for word in node.keywords}
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_names_are_passed(name: str) -> None:
-    environment = _environment()
-    tree = environment.parse((DIRECTORY / name).read_text())
+def parsed(environment: Environment, name: str) -> nodes.Template:
+    return environment.parse((DIRECTORY / name).read_text())
+
+
+def names_used(environment: Environment, name: str) -> set[str]:
+    """By a template and those that it includes, which see what it sets."""
+    tree = parsed(environment, name)
     used = meta.find_undeclared_variables(tree) - environment.globals.keys()
+    set_here = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    for included in meta.find_referenced_templates(tree):
+        assert included is not None
+        used |= names_used(environment, included) - set_here
+    return used
+
+
+INCLUDED = {
+    included
+    for name in TEMPLATES
+    for included in meta.find_referenced_templates(parsed(_environment(), name))
+}
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in INCLUDED])
+def test_names_are_passed(name: str) -> None:
+    used = names_used(_environment(), name)
     calls = [names for template, names in passed() if template == name]
     assert calls, "no service renders it"
     for names in calls:

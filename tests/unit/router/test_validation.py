@@ -7,6 +7,7 @@ import pytest
 from appliance.model import merge_patch
 from router.validation import CHECKS
 from tests.examples import NAMES, document, example, looked_up, problems
+from tests.unit.router import wireguard_cases
 
 WEB = "02:00:0a:01:01:0a"
 DATABASE = "02:00:0a:01:01:0b"
@@ -276,6 +277,7 @@ CASES: dict[str, list[Case]] = {
             f"10.1.1.10 is {WEB}'s, too",
         ),
     ],
+    "wireguard": wireguard_cases.CASES,
 }
 
 
