@@ -80,9 +80,9 @@ def behind(section: WireGuard) -> Iterator[str]:
                 yield network
 
 
-def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer) -> list[str]:
-    """The links that a peer may open connections to."""
-    if peer.reach is not None:
+def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer | None = None) -> list[str]:
+    """The links that a peer, or one that doesn't say it, may open connections to."""
+    if peer is not None and peer.reach is not None:
         return peer.reach
     if section.reach is not None:
         return section.reach

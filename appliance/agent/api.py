@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem
+from appliance.agent import metrics, openapi, problem, vpn
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.storage import storage
@@ -95,9 +95,13 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     def get_usage() -> Response:
         return jsonify(usage.save())
 
+    @app.get("/v1/vpn")
+    def get_vpn() -> Response:
+        return jsonify(vpn.state(controller.host))
+
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.save())
+        text = metrics.render(controller, health.results(), usage.save(), vpn.state(controller.host))
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")

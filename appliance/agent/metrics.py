@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
@@ -12,8 +13,21 @@ _STATES = ("empty", "converged", "unconfirmed", "drifted", "degraded")
 _KIB = 1024
 
 
-def render(controller: Controller, checks: list[Result], usage: Totals) -> str:
-    return "".join(_lines(controller, checks, usage))
+def render(controller: Controller, checks: list[Result], usage: Totals, tunnels: dict[str, Any]) -> str:
+    return "".join((*_lines(controller, checks, usage), *_tunnels(tunnels["wireguard"])))
+
+
+def _tunnels(wireguard: dict[str, Any]) -> Iterator[str]:
+    peers = [
+        ({"tunnel": link, "peer": name}, peer)
+        for link, tunnel in sorted(wireguard.items())
+        for name, peer in sorted(tunnel["peers"].items())
+    ]
+    connected = [(labels, peer["connected"]) for labels, peer in peers]
+    yield from _metric("vpn_peer_connected", "gauge", "1 for a peer with a session", connected)
+    handshakes = [(labels, peer["latest_handshake"] or 0) for labels, peer in peers]
+    text = "When the peer's latest handshake was, in seconds since the epoch; 0: never"
+    yield from _metric("vpn_peer_latest_handshake_seconds", "gauge", text, handshakes)
 
 
 def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:

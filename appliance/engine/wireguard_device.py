@@ -35,6 +35,8 @@ class PeerChange:
 
     public_key: str
     remove: bool = False
+    update_only: bool = False
+    """One that isn't there stays away."""
     preshared_key: str | None = field(default=None, repr=False)
     """Empty: none any more."""
     allowed_ips: frozenset[str] | None = None

@@ -69,6 +69,8 @@ def _peer_lines(peer: PeerChange) -> Iterator[str]:
     if peer.remove:
         yield "remove=true"
         return
+    if peer.update_only:
+        yield "update_only=true"
     if peer.preshared_key is not None:
         yield f"preshared_key={_hexadecimal(peer.preshared_key) if peer.preshared_key else _NONE}"
     if peer.endpoint is not None:

@@ -62,6 +62,8 @@ def _arguments(peer: PeerChange) -> Mapping[str, Any]:
     arguments: dict[str, Any] = {"public_key": peer.public_key}
     if peer.remove:
         return {**arguments, "remove": True}
+    if peer.update_only:
+        arguments["update_only"] = True
     if peer.preshared_key is not None:
         arguments["preshared_key"] = peer.preshared_key or _NONE
     if peer.endpoint is not None:

@@ -75,7 +75,7 @@ def description() -> dict[str, Any]:
             )
         },
     }  # fmt: skip
-    for question in ("status", "health", "usage"):
+    for question in ("status", "health", "usage", "vpn"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
     for path, operations in paths.items():
         for operation in operations.values():

@@ -4,6 +4,7 @@ networks by their interface (`guest0`), reservations by MAC address, rules and f
 One module here per noun; services and validation find all of them in this package.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from appliance.address import InterfaceName, Ipv4Address, Name
@@ -43,6 +44,10 @@ class RouterDocument(Document):
     wireguard: dict[InterfaceName, WireGuard] = {}
     """By the tunnel's interface: `vpn0`, ..."""
     accounting: Accounting | None = None
+
+    def further_networks(self) -> Iterator[tuple[str, str]]:
+        for link, section in self.wireguard.items():
+            yield from section.networks(link)
 
 
 __all__ = [

@@ -4,12 +4,13 @@ import base64
 import binascii
 import ipaddress
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from appliance.address import InterfaceAddress, InterfaceName, IpAddress, Name, Network
-from appliance.model import Keyed, Model
+from appliance.model import Keyed, Model, pointer
 
 _ENDPOINT = re.compile(
     r"(?:\[(?P<six>[0-9a-f:]{2,39})\]|(?P<host>[a-z0-9.-]{1,253})):(?P<port>[1-9][0-9]{0,4})"
@@ -115,3 +116,12 @@ class WireGuard(Model):
     resolvers: Annotated[list[IpAddress], Field(max_length=4)] = []
     """DNS servers that know where peers with a name are. Empty: those that guests' names go to."""
     peers: Keyed[Name, WireGuardPeer] = {}
+
+    def networks(self, link: str) -> Iterator[tuple[str, str]]:
+        """What is behind the tunnel, each behind the pointer to where it is said."""
+        for number, address in enumerate(self.addresses):
+            network = str(ipaddress.ip_interface(address).network)
+            yield pointer("wireguard", link, "addresses", number), network
+        for name, peer in self.peers.items():
+            for number, network in enumerate(peer.allowed_ips):
+                yield pointer("wireguard", link, "peers", name, "allowed_ips", number), network
