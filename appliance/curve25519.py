@@ -21,6 +21,14 @@ def public_key(private_key: str) -> str:
     return base64.b64encode(multiplied(scalar, _BASE_POINT)).decode()
 
 
+def clamped(private_key: str) -> str:
+    """The key as WireGuard keeps it and tells it: of 256 bits five have no meaning (RFC 7748, section 5)."""
+    key = bytearray(base64.b64decode(private_key, validate=True))
+    key[0] &= 248
+    key[31] = key[31] & 127 | 64
+    return base64.b64encode(key).decode()
+
+
 def multiplied(scalar: bytes, point: int) -> bytes:
     """The Montgomery ladder of RFC 7748 on the u-coordinate of a point."""
     k = int.from_bytes(scalar, "little") & ~7 & (1 << 254) - 1 | 1 << 254

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from appliance import disk
-from appliance.curve25519 import public_key
+from appliance.curve25519 import clamped, public_key
 from appliance.documents import show_problems, values
 from appliance.management.connection import remote_options
 from appliance.management.remote import Remote, RemoteError
@@ -153,11 +153,7 @@ def _unmasked(value: Any) -> Any:
 
 
 def _new_key() -> str:
-    """Clamped, as wg(8) makes them (RFC 7748, section 5)."""
-    key = bytearray(secrets.token_bytes(32))
-    key[0] &= 248
-    key[31] = key[31] & 127 | 64
-    return base64.b64encode(key).decode()
+    return clamped(base64.b64encode(secrets.token_bytes(32)).decode())
 
 
 def _path(appliance: str, question: str) -> str:

@@ -5,6 +5,7 @@ itself (wireguard-tools, reresolve-dns.sh). Apart from applying documents, for a
 """
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -55,11 +56,11 @@ class Endpoints:
                     self._set(noted, key, endpoint, peer)
 
     def _is_due(self, noted: Noted, key: str, endpoint: str, peer: Peer) -> bool:
-        before, at = self._asked.get((noted.link, key), ("", 0.0))
-        if before and before != endpoint:
+        before, at = self._asked.setdefault((noted.link, key), (endpoint, -math.inf))
+        if before != endpoint:
             return True
         silent = not peer.endpoint or time.time() - peer.latest_handshake > self.silent_seconds
-        return silent and (not before or time.monotonic() - at > self.again_seconds)
+        return silent and time.monotonic() - at > self.again_seconds
 
     def _set(self, noted: Noted, key: str, endpoint: str, peer: Peer) -> None:
         name, _, port = endpoint.rpartition(":")

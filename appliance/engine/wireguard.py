@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import disk
+from appliance.curve25519 import clamped
 from appliance.engine import wireguard_go, wireguard_kernel
 from appliance.engine.change import Change
 from appliance.engine.host import Host
@@ -149,11 +150,12 @@ def _link_details(tunnel: WireGuard, link: Mapping[str, Any]) -> Iterator[str]:
 
 def _details(tunnel: WireGuard, device: Device, host: Host) -> Iterator[str]:
     """What is different, for a person: names, no secrets."""
-    if device.private_key != tunnel.private_key:
+    if device.private_key != clamped(tunnel.private_key):
         yield "its key"
     if device.listen_port != tunnel.listen_port:
         yield f"port {tunnel.listen_port}"
-    names = {peer.public_key: peer.name for peer in tunnel.peers}
+    noted = host.note(_note(tunnel.link)) or {}
+    names = noted.get("names", {}) | {peer.public_key: peer.name for peer in tunnel.peers}
     for change in _peer_changes(tunnel, device, host):
         name = names.get(change.public_key) or f"peer {change.public_key[:8]}..."
         if change.remove:
@@ -163,7 +165,7 @@ def _details(tunnel: WireGuard, device: Device, host: Host) -> Iterator[str]:
         else:
             fields = ("preshared_key", "allowed_ips", "endpoint", "persistent_keepalive")
             yield f"{name}: {', '.join(field for field in fields if getattr(change, field) is not None)}"
-    if host.note(_note(tunnel.link)) != _noted(tunnel, host):
+    if noted != _noted(tunnel, host):
         yield "what its peers are called"
 
 
@@ -221,13 +223,14 @@ def _update(tunnel: WireGuard, host: Host) -> None:
     index = host.link_index(tunnel.link)
     host.ip.link("set", index=index, mtu=tunnel.mtu, ifalias=_MARK)
     changes = list(_peer_changes(tunnel, device, host))
+    key = clamped(tunnel.private_key)
     removing = any(change.remove for change in changes)
     if removing:
         host.read_counters()
     back_end.change(
         tunnel.link,
         DeviceChange(
-            private_key=tunnel.private_key if device.private_key != tunnel.private_key else None,
+            private_key=key if device.private_key != key else None,
             listen_port=tunnel.listen_port if device.listen_port != tunnel.listen_port else None,
             peers=changes,
         ),
