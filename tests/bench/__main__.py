@@ -26,6 +26,7 @@ NAMES = (
     "metadata",
     "peers",
     "sizes",
+    "wireguard",
 )
 
 
