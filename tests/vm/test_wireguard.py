@@ -1,4 +1,4 @@
-"""The kernel's own WireGuard, with somebody else's in user space at the other end, and with Debian's wg(8)."""
+"""The kernel's own WireGuard, with somebody else's at the other end: in user space, and set by wg(8)."""
 
 import json
 import socket
