@@ -72,9 +72,9 @@ def _change(verb: str, address: Address, host: Host) -> None:
 
 def announce(host: Host, link: str, address: str) -> None:
     """One gratuitous ARP request (RFC 5944, section 4.6) for an address on a link that is up."""
-    mac = bytes.fromhex(
-        next(seen["mac"] for seen in host.links().values() if seen["name"] == link).replace(":", "")
-    )
+    text = next(seen["mac"] for seen in host.links().values() if seen["name"] == link)
+    mac = bytes.fromhex((text or "").replace(":", ""))
+    # A tunnel has no neighbours.
     if len(mac) != 6 or link == "lo":
         return
     ip = ipaddress.ip_address(address).packed
