@@ -60,6 +60,15 @@ class NtpCheck:
     servers: tuple[str, ...]
 
 
-Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireGuardCheck:
+    """A tunnel that is up and has its UDP port."""
+
+    name: str
+    link: str
+    port: int
+
+
+Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck | WireGuardCheck
 """`name` is what health and metrics call the check by. What is on a `virtual` address is asked
 where that is."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from appliance import direct, machines, rendering, roles
+from appliance import direct, machines, rendering, roles, vpn
 from appliance.devcloud.commands import devcloud
 from appliance.document_schema import document_schema
 from appliance.documents import document_argument, read
@@ -48,6 +48,7 @@ main.add_command(machines.machine)
 main.add_command(machines.upgrade)
 main.add_command(management.serve)
 main.add_command(management.appliance)
+main.add_command(vpn.vpn)
 
 if __name__ == "__main__":
     main()

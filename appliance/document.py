@@ -1,5 +1,6 @@
 """The common part of a document: what every role's appliance is told."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -52,3 +53,7 @@ class Document(Model):
     interfaces: dict[InterfaceName, Interface] = {}
     routes: dict[Name, StaticRoute] = {}
     ntp: Ntp | None = None
+
+    def further_networks(self) -> Iterator[tuple[str, str]]:
+        """Networks that sections of a role bring routes to, each behind the pointer to where it is said."""
+        yield from ()

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Iterator
 
 from appliance import haproxy
 from appliance.engine import load_balancers
-from appliance.resources import File, Leases, LoadBalancers, Password, Records, Resource, Ruleset
+from appliance.resources import (
+    File,
+    Leases,
+    LoadBalancers,
+    Password,
+    Records,
+    Resource,
+    Ruleset,
+    WireGuard,
+)
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -28,8 +37,20 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"# file {haproxy.CONFIG} 0600\n{load_balancers.config(resource)}"
                 for name in resource.certificates:
                     yield f"certificate {name} and its key"
+            case WireGuard():
+                yield from _tunnel(resource)
             case _:
                 yield _line(resource)
+
+
+def _tunnel(tunnel: WireGuard) -> Iterator[str]:
+    yield f"wireguard {tunnel.link} port={tunnel.listen_port} mtu={tunnel.mtu}"
+    for peer in tunnel.peers:
+        networks = ",".join(sorted(peer.allowed_ips))
+        more = f" endpoint={peer.endpoint}" if peer.endpoint else ""
+        more += " preshared_key" if peer.preshared_key else ""
+        more += f" persistent_keepalive={peer.persistent_keepalive}" if peer.persistent_keepalive else ""
+        yield f"wireguard {tunnel.link} peer {peer.name} {peer.public_key} {networks}{more}"
 
 
 def ruleset_text(ruleset: Ruleset) -> str:

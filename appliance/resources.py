@@ -216,6 +216,44 @@ class LoadBalancers:
     certificates: Mapping[str, str] = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireGuardPeer:
+    """One peer of a tunnel, by its public key. Keys are base64."""
+
+    name: str
+    """What people, counters and logs call it by."""
+    public_key: str
+    preshared_key: str = field(default="", repr=False)
+    """Empty: none."""
+    allowed_ips: frozenset[str]
+    """CIDRs."""
+    endpoint: str = ""
+    """HOST:PORT, where the peer is found until its packets come from elsewhere; empty: nobody knows. A name
+    is looked up where the tunnel's `resolvers` say."""
+    persistent_keepalive: int = 0
+    """Seconds; 0: none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireGuard:
+    """A WireGuard interface with its peers, the kernel's where it has WireGuard, else wireguard-go's. A peer
+    that doesn't change keeps its session, whatever becomes of the others."""
+
+    link: str
+    private_key: str = field(repr=False)
+    listen_port: int
+    mtu: int
+    resolvers: tuple[str, ...] = ()
+    """DNS servers, as ADDRESS or ADDRESS#PORT, that know the names in endpoints."""
+    peers: tuple[WireGuardPeer, ...] = ()
+
+
+def is_named(endpoint: str) -> bool:
+    """Whether the host in HOST:PORT has to be looked up in the DNS."""
+    host = endpoint.rpartition(":")[0]
+    return not host.startswith("[") and not host.replace(".", "").isdecimal()
+
+
 Resource = (
     File
     | Records
@@ -232,4 +270,5 @@ Resource = (
     | Leases
     | Password
     | LoadBalancers
+    | WireGuard
 )

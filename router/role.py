@@ -15,6 +15,7 @@ from router import (
     packet_log,
     redundancy,
     ruleset,
+    wireguard,
 )
 from router.document import RouterDocument
 from router.validation import lapsed, problems
@@ -28,6 +29,7 @@ SERVICES = [
     dnsmasq,
     metadata,
     load_balancing,
+    wireguard,
     accounting,
     packet_log,
     time,
@@ -53,6 +55,7 @@ def checks(document: RouterDocument) -> Iterator[Check]:
         dnsmasq,
         metadata,
         load_balancing,
+        wireguard,
         time,
     )
     wanted = (check for service in services for check in service.checks(document))

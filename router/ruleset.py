@@ -15,6 +15,7 @@ from router import (
     redundancy,
     udp_balancing,
     ways_out,
+    wireguard,
 )
 from router.document import RouterDocument
 from router.forwarding import forwarding
@@ -58,6 +59,9 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
             for network in networks
         },
+        tunnels=wireguard.rules(document),
+        tunnel_links=list(document.wireguard),
+        reachable=wireguard.reachable(document),
     )
     elements = {
         **port_forward.elements(document),
@@ -67,6 +71,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **firewall.elements(document),
         **acl.elements(document),
         **listening.elements(_listeners(document)),
+        **wireguard.elements(document),
     }
     yield Ruleset(table=TABLE, text=text, elements=elements)
     yield from ways_out.resources(document)
@@ -78,3 +83,4 @@ def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
     yield from redundancy.listeners(document)
     yield from load_balancing.listeners(document)
+    yield from wireguard.listeners(document)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import load_balancing, metrics, openapi, problem, redundancy
+from appliance.agent import load_balancing, metrics, openapi, problem, redundancy, vpn
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -110,9 +110,14 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     def get_load_balancers() -> Response:
         return jsonify(load_balancing.statistics())
 
+    @app.get("/v1/vpn")
+    def get_vpn() -> Response:
+        return jsonify(vpn.state(controller.host))
+
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.save(), redundancy.status())
+        tunnels, pair = vpn.state(controller.host), redundancy.status()
+        text = metrics.render(controller, health.results(), usage.save(), tunnels, pair)
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")

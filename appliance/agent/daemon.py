@@ -17,6 +17,7 @@ from appliance import boot as boot_data
 from appliance import roles
 from appliance.agent import capability, clock, local
 from appliance.agent.controller import Controller
+from appliance.agent.endpoints import Endpoints
 from appliance.agent.health import Health
 from appliance.agent.notify import notify
 from appliance.agent.seal import Sealer
@@ -83,6 +84,7 @@ def run() -> None:
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
+    threading.Thread(target=Endpoints(Host()).watch, daemon=True).start()
     local.serve(condition)
     _serve(partial(server.run, app, boot), boot.control.address)
     usage.save()

@@ -15,9 +15,27 @@ _KIB = 1024
 
 
 def render(
-    controller: Controller, checks: list[Result], usage: Totals, pair: Mapping[str, Any] | None = None
+    controller: Controller,
+    checks: list[Result],
+    usage: Totals,
+    tunnels: Mapping[str, Any],
+    pair: Mapping[str, Any] | None = None,
 ) -> str:
-    return "".join([*_lines(controller, checks, usage), *_redundancy(pair)])
+    """`tunnels` and `pair` as the API tells them."""
+    return "".join([*_lines(controller, checks, usage), *_tunnels(tunnels["wireguard"]), *_redundancy(pair)])
+
+
+def _tunnels(wireguard: dict[str, Any]) -> Iterator[str]:
+    peers = [
+        ({"tunnel": link, "peer": name}, peer)
+        for link, tunnel in sorted(wireguard.items())
+        for name, peer in sorted(tunnel["peers"].items())
+    ]
+    connected = [(labels, peer["connected"]) for labels, peer in peers]
+    yield from _metric("vpn_peer_connected", "gauge", "1 for a peer with a session", connected)
+    handshakes = [(labels, peer["latest_handshake"] or 0) for labels, peer in peers]
+    text = "When the peer's latest handshake was, in seconds since the epoch; 0: never"
+    yield from _metric("vpn_peer_latest_handshake_seconds", "gauge", text, handshakes)
 
 
 def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:
@@ -50,7 +68,8 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         for name, directions in sorted(usage.items()):
             kind, _, of = name.partition("-")
             for direction, values in sorted(directions.items()):
-                samples.append(({"kind": kind, "of": of, "direction": direction}, values.get(unit, 0)))
+                if unit in values:
+                    samples.append(({"kind": kind, "of": of, "direction": direction}, values[unit]))
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
     for metric in load_balancing.metrics():
         yield from _metric(*metric)

@@ -12,7 +12,16 @@ import dns.query
 import dns.rdatatype
 
 from appliance import dhcp
-from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, LinkCheck, MetadataCheck, NtpCheck
+from appliance.checks import (
+    Check,
+    DhcpCheck,
+    DnsCheck,
+    HttpCheck,
+    LinkCheck,
+    MetadataCheck,
+    NtpCheck,
+    WireGuardCheck,
+)
 
 _SECONDS = 2.0
 _NTP_PORT = 123
@@ -43,6 +52,8 @@ def run(check: Check) -> None:
             _link(check)
         case NtpCheck():
             _ntp(check)
+        case WireGuardCheck():
+            _wireguard(check)
 
 
 def _dns(check: DnsCheck) -> None:
@@ -101,6 +112,17 @@ def _link(check: LinkCheck) -> None:
         raise ProbeError(f"There is no network card for {check.link}")
     if (directory / "carrier").read_text().strip() != "1":
         raise ProbeError(f"{check.link} has no carrier")
+
+
+def _wireguard(check: WireGuardCheck) -> None:
+    if not Path(f"/sys/class/net/{check.link}").exists():
+        raise ProbeError(f"There is no tunnel {check.link}")
+    # proc(5): behind the slot's number an address and a port, in hexadecimal.
+    port = f":{check.port:04X}"
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        if any(line.split()[1].endswith(port) for line in Path(table).read_text().splitlines()[1:]):
+            return
+    raise ProbeError(f"{check.link} doesn't listen on UDP port {check.port}")
 
 
 def _ntp(check: NtpCheck) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from appliance import disk
-from appliance.engine import counter
+from appliance.engine import counter, wireguard
 from appliance.engine.host import Host
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ class Usage:
     def totals(self) -> Totals:
         """Bytes and packets since this appliance's first day. A counter that was removed keeps its total."""
         with self._lock:
-            seen = counter.read(self._host)
+            seen = counter.read(self._host) | wireguard.read(self._host, self._seen)
             for name, directions in seen.items():
                 for direction, values in directions.items():
                     for unit, value in values.items():
                         before = self._seen.get(name, {}).get(direction, {}).get(unit, 0)
                         # Less than before: the counter was made anew, and counts from 0.
                         grown = value - before if value >= before else value
-                        # Behind a space: by which way the traffic went.
+                        # Behind a space: by which way the traffic went, or what counted it.
                         of = name.partition(" ")[0]
                         total = self._totals.setdefault(of, {}).setdefault(direction, {})
                         total[unit] = total.get(unit, 0) + grown

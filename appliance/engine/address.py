@@ -19,7 +19,8 @@ def plan(wanted: Sequence[Address], host: Host, *, fresh: bool = False) -> Itera
     # A card keeps its addresses when it is renamed, so they are looked at by the names to come.
     names = host.expected_names
     observed = host.network(KIND, lambda: _observe(host))
-    ours, others = ({(names.get(index, ""), text) for index, text in found} for found in observed)
+    # Those of a tunnel that goes will go with it.
+    ours, others = ({(names[index], text) for index, text in found if index in names} for found in observed)
     keys = {(address.link, address.address) for address in wanted}
     for address in wanted:
         key = (address.link, address.address)
@@ -71,9 +72,9 @@ def _change(verb: str, address: Address, host: Host) -> None:
 
 def announce(host: Host, link: str, address: str) -> None:
     """One gratuitous ARP request (RFC 5944, section 4.6) for an address on a link that is up."""
-    mac = bytes.fromhex(
-        next(seen["mac"] for seen in host.links().values() if seen["name"] == link).replace(":", "")
-    )
+    text = next(seen["mac"] for seen in host.links().values() if seen["name"] == link)
+    mac = bytes.fromhex((text or "").replace(":", ""))
+    # A tunnel has no neighbours.
     if len(mac) != 6 or link == "lo":
         return
     ip = ipaddress.ip_address(address).packed

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from appliance.engine.news import News
 from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute
+from appliance.engine.wireguard_kernel import available
 
 GENERATED = Path("/run/sysvm")
 """Everything generated from the document. All files below it are the engine's, or go."""
@@ -50,6 +51,11 @@ class Host:
     @cached_property
     def ip(self) -> IPRoute:
         return IPRoute()
+
+    @cached_property
+    def kernel_wireguard(self) -> bool:
+        """Whether the kernel has WireGuard; where not, a daemon does it."""
+        return available(self.ip)
 
     @cached_property
     def news(self) -> News:

@@ -21,6 +21,7 @@ from appliance.engine import (
     ruleset,
     sysctl,
     unit,
+    wireguard,
 )
 from appliance.engine.change import Change
 from appliance.engine.host import NETWORK, Host
@@ -41,6 +42,7 @@ KINDS: Mapping[type, Kind] = {
     resources.Counter: counter,
     resources.ChecksumFill: checksum,
     resources.Link: link,
+    resources.WireGuard: wireguard,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,
@@ -71,12 +73,15 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
         by_kind.setdefault(type(resource), []).append(resource)
     if fresh:
         host.seen.pop(NETWORK, None)
-    host.expected_names = link.expected(by_kind.get(resources.Link, ()), host)
+    tunnels = by_kind.get(resources.WireGuard, ())
+    names = link.expected(by_kind.get(resources.Link, ()), host)
+    host.expected_names = wireguard.expected(names, tunnels, host)
     changes: list[Change] = []
     for kind, module in KINDS.items():
         changes += module.plan(by_kind.get(kind, ()), host, fresh=fresh)
     written = {path for change in changes for path in change.writes}
-    changes += unit.plan(by_kind.get(resources.Unit, ()), host, changed=written, fresh=fresh)
+    running = [*by_kind.get(resources.Unit, ()), *wireguard.units(tunnels, host)]
+    changes += unit.plan(running, host, changed=written, fresh=fresh)
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 

@@ -12,10 +12,19 @@ from appliance.engine.rtnetlink import NetlinkError
 from appliance.resources import Route
 
 KIND = "Route"
+Key = tuple[str, str, int, int, str]
+"""Destination, gateway, metric, table; and, without a gateway, the link."""
 
 
 def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterator[Change]:
-    ours = host.network(KIND, lambda: _observe(host))
+    # A tunnel that goes takes its routes along.
+    names = host.expected_names
+    observed = host.network(KIND, lambda: _observe(host))
+    ours: set[Key] = {
+        (destination, gateway, metric, table, names.get(index, ""))
+        for destination, gateway, metric, table, index in observed
+        if not index or index in names
+    }
     keys = {_wanted_key(route) for route in wanted}
     for route in wanted:
         if _wanted_key(route) not in ours and (route.link is None or route.link in host.expected_links):
@@ -26,8 +35,10 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
                 run=lambda route=route: _add(route, host),  # type: ignore[misc]
             )
     for key in sorted(ours - keys):
-        destination, gateway, metric, table = key
-        gone = Route(destination=destination, gateway=gateway or None, metric=metric, table=table)
+        destination, gateway, metric, table, link = key
+        gone = Route(
+            destination=destination, gateway=gateway or None, link=link or None, metric=metric, table=table
+        )
         yield Change(
             kind=KIND,
             name=_name(gone),
@@ -36,7 +47,8 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
         )
 
 
-def _observe(host: Host) -> set[tuple[str, str, int, int]]:
+def _observe(host: Host) -> set[tuple[str, str, int, int, int]]:
+    """Keys, with the link's index in place of its name."""
     return {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
 
 
@@ -44,16 +56,18 @@ def _own(host: Host, family: int) -> list[Any]:
     return [route for route in host.ip.get_routes(family=family) if route["proto"] == PROTOCOL]
 
 
-def _key(message: Any) -> tuple[str, str, int, int]:
+def _key(message: Any) -> tuple[str, str, int, int, int]:
     anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"  # noqa: S104
     destination = f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"
     metric = _metric(destination, message.get_attr("RTA_PRIORITY") or 0)
-    return destination, message.get_attr("RTA_GATEWAY") or "", metric, message.get_attr("RTA_TABLE")
+    gateway, table = message.get_attr("RTA_GATEWAY") or "", message.get_attr("RTA_TABLE")
+    return destination, gateway, metric, table, 0 if gateway else message.get_attr("RTA_OIF") or 0
 
 
-def _wanted_key(route: Route) -> tuple[str, str, int, int]:
+def _wanted_key(route: Route) -> Key:
     metric = _metric(route.destination, route.metric)
-    return route.destination, route.gateway or "", metric, route.table
+    link = "" if route.gateway else route.link or ""
+    return route.destination, route.gateway or "", metric, route.table, link
 
 
 def _metric(destination: str, metric: int) -> int:
@@ -95,8 +109,13 @@ def _add(route: Route, host: Host) -> None:
 
 
 def _delete(route: Route, host: Host) -> None:
+    arguments = _arguments(route)
     try:
-        host.ip.route("del", **_arguments(route))
+        if route.link:
+            arguments["oif"] = host.link_index(route.link)
+        host.ip.route("del", **arguments)
+    except LookupError:
+        pass  # It went with its link.
     except NetlinkError as error:
         if error.code != 3:  # ESRCH: it went with its address or link
             raise

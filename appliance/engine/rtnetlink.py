@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 @contextmanager
-def _bare(name: str) -> Iterator[None]:
+def bare(name: str) -> Iterator[None]:
     found = importlib.util.find_spec(name)
     if name in sys.modules or found is None:
         yield
@@ -27,8 +27,8 @@ def _bare(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
-with _bare("pyroute2"):
+with bare("pyroute2"):
     from pyroute2.iproute import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
-__all__ = ["IPRoute", "NetlinkError"]
+__all__ = ["IPRoute", "NetlinkError", "bare"]

@@ -108,6 +108,8 @@ def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
 
 
 def _stop(name: str, host: Host) -> None:
+    # Some daemons count, and forget it with their end.
+    host.read_counters()
     systemd.act("stop", name)
     disk.remove(host.state / "units" / f"{name}.json")
 

@@ -179,6 +179,11 @@ def create_app(plane: Plane) -> Flask:
         with plane.agent(name) as agent:
             return app.json.response(agent.hits())
 
+    @app.get("/v1/appliances/<name>/vpn")
+    def vpn(name: str) -> Any:
+        with plane.agent(name) as agent:
+            return app.json.response(agent.vpn())
+
     return app
 
 

@@ -167,6 +167,10 @@ class Agent:
     def hits(self) -> Any:
         return self._decoded(self._request("GET", "/v1/hits")[1])
 
+    def vpn(self) -> dict[str, Any]:
+        """Its tunnels and their peers as they are now."""
+        return self._json("GET", "/v1/vpn")
+
     def _json(
         self, method: str, path: str, body: str | bytes | None = None, *,
         content_type: str = "application/json",

@@ -78,7 +78,7 @@ def description() -> dict[str, Any]:
             "post": _operation("Have the peer of a redundant pair's primary take over", 200, 404, 409, 502)
         },
     }  # fmt: skip
-    for question in ("status", "health", "usage", "hits"):
+    for question in ("status", "health", "usage", "hits", "vpn"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
     for path, operations in paths.items():
         for operation in operations.values():

@@ -26,6 +26,7 @@ from appliance.runtime.runtime import Bind, Interface, Machine, MachineError, St
 from appliance.runtime.segment import Switch
 
 STATE = "/var/lib/sysvm"
+TUN = Path("/dev/net/tun")
 # systemd(1): halt. What nspawn itself would send its process 1.
 HALT = signal.SIGRTMIN + 3
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -218,6 +219,9 @@ class Containers:
 def nspawn(machine: Machine, *, full: str, place: Path, state: Path | None = None) -> list[str]:
     """The command of a container; writes the files into `place` that it passes in."""
     binds = list(machine.binds)
+    if TUN.is_char_device():
+        # For tunnels that the host's kernel can't make.
+        binds.append(Bind(source=TUN, target=str(TUN), read_only=False))
     if state is not None:
         binds.append(Bind(source=state, target=STATE, read_only=False))
     passed = place / "files"

@@ -45,6 +45,10 @@ def problems(document: Document, boot: Boot) -> Iterator[Problem]:
                     pointer("interfaces", link, "addresses", number),
                     f"Interface {link}: {own} overlaps {network}, the control network",
                 )
+    for place, further in document.further_networks():
+        other = ipaddress.ip_network(further)
+        if other.version == network.version and other.overlaps(network):
+            yield Problem(place, f"{other} overlaps {network}, the control network")
     for name, route in document.routes.items():
         destination = ipaddress.ip_network(route.destination)
         # A wider route doesn't matter: the control network's own is the more specific one.

@@ -4,6 +4,7 @@ networks by their interface (`guest0`), reservations by MAC address, rules and f
 One module here per noun; services and validation find all of them in this package.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from appliance.address import InterfaceName, Ipv4Address, Name
@@ -35,6 +36,7 @@ from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.redundancy import Path, Redundancy, Tracking
 from router.document.text import Base64, LineText, OptionText, Verdict
+from router.document.wireguard import WireGuard, WireGuardListen, WireGuardPeer
 
 
 class RouterDocument(Document):
@@ -61,9 +63,15 @@ class RouterDocument(Document):
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
     quicker, and counted all the same. They outlive a change of rules with it as without."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
+    wireguard: dict[InterfaceName, WireGuard] = {}
+    """By the tunnel's interface: `vpn0`, ..."""
     accounting: Accounting | None = None
     redundancy: Redundancy | None = None
     """Absent: this router is alone."""
+
+    def further_networks(self) -> Iterator[tuple[str, str]]:
+        for link, section in self.wireguard.items():
+            yield from section.networks(link)
 
 
 __all__ = [
@@ -109,4 +117,7 @@ __all__ = [
     "Tracking",
     "Upstream",
     "Verdict",
+    "WireGuard",
+    "WireGuardListen",
+    "WireGuardPeer",
 ]

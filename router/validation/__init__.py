@@ -23,6 +23,7 @@ from router.validation import (
     redundancy,
     routes,
     sections,
+    wireguard,
 )
 
 Check = Callable[[RouterDocument], Iterator[Problem]]
@@ -47,6 +48,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
+    wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
 }
 
 

@@ -28,6 +28,7 @@ NAMES = (
     "metadata",
     "peers",
     "sizes",
+    "wireguard",
 )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from router_document import document
 from router_lab import FORWARDS, Lab
+from vpc_lab import MACS as VPC_MACS
+from vpc_lab import TIERS, TIERS6, VpcLab
 
 from appliance.runtime.container import Containers
 
@@ -22,6 +24,25 @@ def shared_lab(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         lab.up()
         for name, port in (("vm1", 80), ("vm2", 80), ("net", 80)):
             lab.serve(name, port)
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture(scope="session")
+def vpc(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VpcLab]:
+    """One VPC for all tests of one."""
+    containers = Containers(f"vpc{os.getpid() % 10**8}")
+    containers.clear()
+    lab = VpcLab(containers, tree("router"), tmp_path_factory.mktemp("vpc"), macs=VPC_MACS)
+    try:
+        lab.up()
+        for name in ("net0", "net1", "branch", *TIERS):
+            for port in (80, 81):
+                lab.serve(name, port)
+                lab.serve(name, port, udp=True)
+        for name in ("net0", *TIERS6):
+            lab.serve(name, 80, version=6)
         yield lab
     finally:
         lab.close()

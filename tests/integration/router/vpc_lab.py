@@ -21,6 +21,8 @@ TIERS = {"a": "10.2.1.10", "b": "10.2.2.10", "c": "10.2.3.10"}
 TIERS6 = {"a": "fd00:2:1::10", "b": "fd00:2:2::10"}
 WEB6 = "2001:db8:f::80"
 
+Rules = dict[str, dict[str, Any]]
+
 _BASE: dict[str, Any] = {
     "role": "router",
     "name": "r1",
@@ -93,3 +95,10 @@ def rule(number: int, verdict: str, direction: str = "ingress", **fields: Any) -
 
 def user_data(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+def with_list(link: str, rules: Rules, **fields: Any) -> dict[str, Any]:
+    wanted = document()
+    wanted["acls"]["own"] = {"rules": rules, **fields}
+    wanted["tiers"][link]["acl"] = "own"
+    return wanted

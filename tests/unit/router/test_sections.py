@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from router import dnsmasq, firewall, metadata, port_forward
+from router import dnsmasq, firewall, metadata, port_forward, wireguard
 from router.document import RouterDocument
 from router.validation import CHECKS
 from tests.examples import document
 
 REMEMBERED: list[Any] = [
     dnsmasq._resources, firewall.elements, metadata._resources, port_forward.elements,
+    wireguard._resources, wireguard.elements,
 ]  # fmt: skip
 
 

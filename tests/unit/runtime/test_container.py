@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from appliance.runtime.container import nspawn
+import pytest
+
+from appliance.runtime.container import TUN, nspawn
 from appliance.runtime.runtime import Bind, Machine
 
 
@@ -28,6 +30,12 @@ def test_the_command_of_a_container(tmp_path: Path) -> None:
     assert (tmp_path / "files/0").read_bytes() == b"list: []"
     assert f"--load-credential=sysvm.boot:{tmp_path}/sysvm.boot" in argv
     assert "--setenv=SYSTEMD_LOG_LEVEL=debug" in argv
+
+
+@pytest.mark.skipif(not TUN.is_char_device(), reason="this host makes no tunnels")
+def test_it_may_make_tunnels(tmp_path: Path) -> None:
+    argv = nspawn(Machine(name="r1", image=Path("/t")), full="sysvm-dev-r1", place=tmp_path)
+    assert "--bind=/dev/net/tun:/dev/net/tun" in argv
 
 
 def test_boot_data_is_for_root_only_and_on_no_command_line(tmp_path: Path) -> None:
