@@ -1,8 +1,19 @@
 """A machine state as text for people: files whole, rulesets in nft syntax, the rest a line each."""
 
+import json
 from collections.abc import Iterable, Iterator
 
-from appliance.resources import File, Leases, Password, Records, Resource, Ruleset
+from appliance.resources import (
+    Connection,
+    File,
+    Leases,
+    Password,
+    PrivateKey,
+    Records,
+    Resource,
+    Ruleset,
+    SharedSecret,
+)
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -20,6 +31,13 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"leases on {resource.link}: none of {count} reserved addresses is held by another"
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
+            case Connection():
+                settings = json.dumps(resource.settings, indent=2)
+                yield f"connection {resource.name} by {resource.link}\n{settings}"
+            case SharedSecret():
+                yield f"secret {resource.kind} {resource.name} of {', '.join(resource.owners)}"
+            case PrivateKey():
+                yield f"private key {resource.name}"
             case _:
                 yield _line(resource)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, dnsmasq, fast_path, ipsec, metadata, remote_access, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -16,6 +16,8 @@ SERVICES = [
     interfaces,
     dnsmasq,
     metadata,
+    ipsec,
+    remote_access,
     accounting,
     time,
 ]

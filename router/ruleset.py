@@ -7,7 +7,7 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, listening, nat, port_forward
+from router import firewall, ipsec, listening, nat, port_forward, tunnel_filter
 from router.document import RouterDocument
 from router.listening import Listener
 from router.network import guest_networks
@@ -54,11 +54,13 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
             for network in networks
         },
+        tunnels=tunnel_filter.tunnel_filter(document),
     )
     elements = {
         **port_forward.elements(document),
         **nat.elements(document),
         **firewall.elements(document),
+        **tunnel_filter.elements(document),
         **listening.elements(_listeners(document)),
     }
     yield Ruleset(table=TABLE, text=text, elements=elements)
@@ -68,4 +70,4 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
 
 def _listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
-    yield from ()
+    yield from ipsec.listeners(document)

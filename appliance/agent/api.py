@@ -1,6 +1,6 @@
 """The agent's HTTP API: documents in, state out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from appliance.agent.health import Health
 from appliance.agent.storage import storage
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
+from appliance.agent.vpn.session import Session
 from appliance.engine.checker import CheckError
 from appliance.engine.transaction import ConvergeError
 from appliance.model import Problem, RefusedError, strict_json
@@ -28,7 +29,14 @@ class _MalformedError(Exception):
     """A request whose body or query can't be read."""
 
 
-def create(controller: Controller, health: Health, usage: Usage, capabilities: Mapping[str, bool]) -> Flask:
+def create(
+    controller: Controller,
+    health: Health,
+    usage: Usage,
+    capabilities: Mapping[str, bool],
+    sessions: Callable[[], Sequence[Session]] = lambda: (),
+) -> Flask:
+    """`sessions` are those of tunnels and remote users."""
     app = Flask("sysvm")
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     _errors(app)
@@ -95,9 +103,13 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     def get_usage() -> Response:
         return jsonify(usage.save())
 
+    @app.get("/v1/vpn")
+    def get_vpn() -> Response:
+        return jsonify([session.as_json() for session in sessions()])
+
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.save())
+        text = metrics.render(controller, health.results(), usage.save(), sessions())
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")

@@ -6,14 +6,23 @@ from collections.abc import Iterator, Sequence
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
 from appliance.agent.usage import Totals
+from appliance.agent.vpn.session import Session, byte_samples, up_samples
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = ("empty", "converged", "unconfirmed", "drifted", "degraded")
 _KIB = 1024
 
 
-def render(controller: Controller, checks: list[Result], usage: Totals) -> str:
-    return "".join(_lines(controller, checks, usage))
+def render(
+    controller: Controller, checks: list[Result], usage: Totals, sessions: Sequence[Session] = ()
+) -> str:
+    return "".join([*_lines(controller, checks, usage), *_vpn(sessions)])
+
+
+def _vpn(sessions: Sequence[Session]) -> Iterator[str]:
+    yield from _metric("vpn_up", "gauge", "1 for a tunnel or user that is connected", up_samples(sessions))
+    samples = list(byte_samples(sessions))
+    yield from _metric("vpn_bytes_total", "counter", "Traffic of a tunnel or user in bytes", samples)
 
 
 def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:

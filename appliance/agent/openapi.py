@@ -69,6 +69,7 @@ def describe(model: type[Document]) -> dict[str, Any]:
             "/v1/status": {"get": _operation("Generation, state, capabilities, storage, versions")},
             "/v1/health": {"get": _operation("Every check with its last result; ?fresh runs them now")},
             "/v1/usage": {"get": _operation("Traffic totals, which only grow")},
+            "/v1/vpn": {"get": _operation("Tunnels and remote users: state, addresses, traffic")},
             "/metrics": {
                 "get": {"summary": "Prometheus metrics", "responses": {"200": {"description": "Text"}}}
             },

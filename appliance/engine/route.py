@@ -26,8 +26,10 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
                 run=lambda route=route: _add(route, host),  # type: ignore[misc]
             )
     for key in sorted(ours - keys):
-        destination, gateway, metric, table = key
-        gone = Route(destination=destination, gateway=gateway or None, metric=metric, table=table)
+        destination, gateway, metric, table, link = key
+        gone = Route(
+            destination=destination, gateway=gateway or None, metric=metric, table=table, link=link or None
+        )
         yield Change(
             kind=KIND,
             name=_name(gone),
@@ -36,24 +38,33 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
         )
 
 
-def _observe(host: Host) -> set[tuple[str, str, int, int]]:
-    return {_key(message) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)}
+Key = tuple[str, str, int, int, str]
+"""Destination, gateway, metric, table, and the link of a route without a gateway."""
+
+
+def _observe(host: Host) -> set[Key]:
+    return {
+        _key(message, host) for family in (socket.AF_INET, socket.AF_INET6) for message in _own(host, family)
+    }
 
 
 def _own(host: Host, family: int) -> list[Any]:
     return [route for route in host.ip.get_routes(family=family) if route["proto"] == PROTOCOL]
 
 
-def _key(message: Any) -> tuple[str, str, int, int]:
+def _key(message: Any, host: Host) -> Key:
     anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"  # noqa: S104
     destination = f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"
     metric = _metric(destination, message.get_attr("RTA_PRIORITY") or 0)
-    return destination, message.get_attr("RTA_GATEWAY") or "", metric, message.get_attr("RTA_TABLE")
+    gateway = message.get_attr("RTA_GATEWAY") or ""
+    link = "" if gateway else host.expected_names.get(message.get_attr("RTA_OIF"), "")
+    return destination, gateway, metric, message.get_attr("RTA_TABLE"), link
 
 
-def _wanted_key(route: Route) -> tuple[str, str, int, int]:
+def _wanted_key(route: Route) -> Key:
     metric = _metric(route.destination, route.metric)
-    return route.destination, route.gateway or "", metric, route.table
+    link = "" if route.gateway else route.link or ""
+    return route.destination, route.gateway or "", metric, route.table, link
 
 
 def _metric(destination: str, metric: int) -> int:
@@ -93,8 +104,13 @@ def _add(route: Route, host: Host) -> None:
 
 
 def _delete(route: Route, host: Host) -> None:
+    arguments = _arguments(route)
     try:
-        host.ip.route("del", **_arguments(route))
+        if route.link:
+            arguments["oif"] = host.link_index(route.link)
+        host.ip.route("del", **arguments)
+    except LookupError:
+        return  # it went with its link
     except NetlinkError as error:
         if error.code != 3:  # ESRCH: it went with its address or link
             raise

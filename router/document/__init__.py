@@ -20,8 +20,10 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
+from router.document.remote_access import Ikev2, RemoteAccess, User
 from router.document.text import Base64, LineText, OptionText, Verdict
 
 
@@ -40,6 +42,10 @@ class RouterDocument(Document):
     quicker, and counted all the same. They outlive a change of rules with it as without."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None
+    ipsec: Keyed[Name, Tunnel] = {}
+    """Tunnels to other sites, by name."""
+    remote_access: RemoteAccess | None = None
+    """Users' way into the guests' networks."""
 
 
 __all__ = [
@@ -52,9 +58,14 @@ __all__ = [
     "DnsNetwork",
     "Egress",
     "EgressRule",
+    "Esp",
+    "EspProposal",
     "Firewall",
     "FirewallRule",
     "GuestMetadata",
+    "Ike",
+    "IkeProposal",
+    "Ikev2",
     "Ingress",
     "IngressRule",
     "LeaseSeconds",
@@ -63,10 +74,14 @@ __all__ = [
     "MetadataNetwork",
     "OptionText",
     "PortForward",
+    "RemoteAccess",
     "Reservation",
     "RouterDocument",
     "SourceNat",
     "StaticNat",
+    "Tunnel",
+    "TunnelCertificate",
     "Upstream",
+    "User",
     "Verdict",
 ]

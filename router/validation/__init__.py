@@ -14,9 +14,11 @@ from router.validation import (
     dns,
     firewall,
     interfaces,
+    ipsec,
     metadata,
     nat,
     port_forwards,
+    remote_access,
     routes,
     sections,
 )
@@ -33,6 +35,8 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
     firewall.problems: ("interfaces", "firewall"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
+    ipsec.problems: ("interfaces", "routes", "ipsec"),
+    remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
 }
 
 

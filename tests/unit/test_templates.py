@@ -26,11 +26,22 @@ def passed() -> Iterator[tuple[str, set[str]]]:
                     yield str(node.args[0].value), {word.arg or "" for word in node.keywords}
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_names_are_passed(name: str) -> None:
+def included(name: str) -> set[str]:
+    tree = _environment().parse((DIRECTORY / name).read_text())
+    return {found for found in meta.find_referenced_templates(tree) if found}
+
+
+def undeclared(name: str) -> set[str]:
     environment = _environment()
     tree = environment.parse((DIRECTORY / name).read_text())
-    used = meta.find_undeclared_variables(tree) - environment.globals.keys()
+    return meta.find_undeclared_variables(tree) - environment.globals.keys()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_names_are_passed(name: str) -> None:
+    if any(name in included(other) for other in TEMPLATES):
+        return
+    used = undeclared(name).union(*map(undeclared, included(name)))
     calls = [names for template, names in passed() if template == name]
     assert calls, "no service renders it"
     for names in calls:

@@ -25,7 +25,7 @@ NASTY = {
     "letters": "\u00e9\u4e2d\U0001f600", "digits": "\u0661", "dot": ".", "tilde": "~x",
 }  # fmt: skip
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
-_ELEMENT = re.compile(r"[0-9][0-9./ -]*")
+_ELEMENT = re.compile(r"[0-9a-f][0-9a-f:./ -]*")
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 

@@ -295,7 +295,8 @@ def test_sentences(noun: str, case: Case) -> None:
 
 
 def test_every_check_is_tested() -> None:
-    assert {check.__module__.rpartition(".")[2] for check in CHECKS} == CASES.keys()
+    elsewhere = {"ipsec", "remote_access"}  # test_tunnel_validation
+    assert {check.__module__.rpartition(".")[2] for check in CHECKS} == CASES.keys() | elsewhere
 
 
 @pytest.mark.parametrize("name", NAMES)
