@@ -153,7 +153,5 @@ def _initiate(asked: "Charon", connection: Connection, loaded: str, found: Seque
     for child in children if isinstance(children, dict) else ():
         if child not in there:
             log.info("Connection %s: beginning %s", connection.name, child)
-            for _ in asked.streamed_request(
-                "initiate", "control-log", {"child": child, "ike": loaded, "timeout": "-1"}
-            ):
-                pass
+            # What it does is only done as its log is read.
+            list(asked.initiate({"child": child, "ike": loaded, "timeout": "-1"}))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ipsec_lab import peers as ipsec_peers
+from ipsec_peer import Peer
 from router_document import document
 from router_lab import FORWARDS, Lab
 
@@ -25,6 +27,22 @@ def shared_lab(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield lab
     finally:
         lab.close()
+
+
+@pytest.fixture(scope="session")
+def around(
+    shared_lab: Lab, tree: Tree, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Peer]]:
+    with ipsec_peers(shared_lab, tree("router"), tmp_path_factory.mktemp("ipsec")) as made:
+        yield made
+
+
+@pytest.fixture
+def peers(around: dict[str, Peer]) -> Iterator[dict[str, Peer]]:
+    """IPsec's sites and users, by name; none runs before its test starts it, nor after."""
+    yield around
+    for peer in around.values():
+        peer.stop()
 
 
 @pytest.fixture
