@@ -21,6 +21,7 @@ NAMES = (
     "dns",
     "forwarding",
     "idle",
+    "ipsec",
     "machine",
     "memory",
     "metadata",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from ipsec_lab import peers as ipsec_peers
-from ipsec_peer import Peer
 from router_document import document
 from router_lab import FORWARDS, Lab
 
 from appliance.runtime.container import Containers
+from tests.ipsec_peer import Peer
 
 Tree = Callable[[str], Path]
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ipsec_peer import Peer
 from router_document import document
 from router_lab import PUBLIC, Client, Lab, until
 
 from appliance.runtime import namespace
 from appliance.runtime.naming import full_name
+from tests.ipsec_peer import Peer
 
 SITES = {"site": ("203.0.113.20", "192.168.5.1"), "branch": ("203.0.113.21", "192.168.6.1")}
 NAT, HIDDEN, BEHIND = "203.0.113.30", "172.30.0.2", "192.168.9.1"
@@ -25,7 +25,7 @@ def tunnel(name: str, **fields: Any) -> dict[str, Any]:
         "remote_address": address,
         "psk": PSK,
         "local_subnets": ["10.1.1.0/24"],
-        "remote_subnets": [network.replace(".1", ".0/24") if network.endswith(".1") else network],
+        "remote_subnets": [f"{network.rpartition('.')[0]}.0/24"],
         "dpd_seconds": 1,
         **fields,
     }
@@ -92,7 +92,7 @@ def peers(lab: Lab, tree: Path, directory: Path) -> Iterator[dict[str, Peer]]:
     made: dict[str, Peer] = {}
     for number, (name, (address, network)) in enumerate(SITES.items()):
         client = lab.client(name, "public0", f"02:00:cb:00:71:2{number}", f"{address}/24", local=(network,))
-        made[name] = Peer(client, tree, directory / name)
+        made[name] = Peer(client.full, tree, directory / name)
     nat = lab.client("nat", "public0", "02:00:cb:00:71:30", f"{NAT}/24")
     hidden = Client("hidden", full_name(lab.cloud, "hidden"))
     namespace.create(hidden.full)
@@ -110,13 +110,13 @@ def peers(lab: Lab, tree: Path, directory: Path) -> Iterator[dict[str, Peer]]:
     ):
         hidden.run("ip", *command.split())
     lab.clients["hidden"] = hidden
-    made["hidden"] = Peer(hidden, tree, directory / "hidden")
+    made["hidden"] = Peer(hidden.full, tree, directory / "hidden")
     for number, name in enumerate(("laptop", "phone")):
         address = f"203.0.113.4{number}"
         client = lab.client(name, "public0", f"02:00:cb:00:71:4{number}", f"{address}/24")
         # What no tunnel takes goes to the internet.
         client.run("ip", "route", "add", "default", "via", "203.0.113.1")
-        made[name] = Peer(client, tree, directory / name)
+        made[name] = Peer(client.full, tree, directory / name)
     try:
         yield made
     finally:

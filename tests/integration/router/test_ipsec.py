@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from ipsec_lab import BEHIND, NAT, PSK, session, swanctl, tunnel, up, with_tunnels
-from ipsec_peer import Peer, Pki
 from router_document import document
 from router_lab import PUBLIC, Lab, inside, until
+
+from tests.ipsec_peer import Peer, Pki
 
 Peers = dict[str, Peer]
 SITE, BRANCH = "192.168.5.1", "192.168.6.1"

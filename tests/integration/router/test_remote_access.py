@@ -3,9 +3,10 @@
 from typing import Any
 
 from ipsec_lab import up
-from ipsec_peer import Peer, Pki
 from router_document import document
 from router_lab import GATEWAY, PUBLIC, WEB, Lab, until
+
+from tests.ipsec_peer import Peer, Pki
 
 Peers = dict[str, Peer]
 AUTHORITY = Pki("users' authority")

@@ -1,4 +1,4 @@
-"""A strongSwan of its own in a client's namespace, set up by hand as swanctl.conf(5) says.
+"""A strongSwan of its own in a network namespace, set up by hand as swanctl.conf(5) says.
 
 Its programs are the router's tree's; nothing else of the router is in it. IPsec is in user space, as this
 machine's kernel may have none.
@@ -7,6 +7,7 @@ machine's kernel may have none.
 import datetime
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from router_lab import Client, until
 
 from appliance.runtime import namespace
 
@@ -54,7 +54,8 @@ charon-systemd {
 
 @dataclass
 class Peer:
-    client: Client
+    place: str
+    """The network namespace's name."""
     tree: Path
     directory: Path
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -76,10 +77,13 @@ class Peer:
         """Start it, again where it was killed."""
         (self.directory / "vici.sock").unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            namespace.entering(self.client.full, self._inside("/usr/sbin/charon-systemd")),
+            namespace.entering(self.place, self._inside("/usr/sbin/charon-systemd")),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until((self.directory / "vici.sock").exists, what="the peer's daemon")
+        deadline = time.monotonic() + 10
+        while not (self.directory / "vici.sock").exists():
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log()
+            time.sleep(0.02)
         self.swanctl("--load-all", "--noprompt")
 
     def kill(self) -> None:
@@ -100,7 +104,7 @@ class Peer:
 
     def swanctl(self, command: str, *words: str, check: bool = True) -> str:
         argv = self._inside("/usr/sbin/swanctl", command, *words, "--uri", "unix:///run/vici.sock")
-        done = namespace.run(self.client.full, argv, timeout=40)
+        done = namespace.run(self.place, argv, timeout=40)
         assert not check or done.returncode == 0, done.stdout + done.stderr + self.log()
         return done.stdout + done.stderr
 
