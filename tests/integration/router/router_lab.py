@@ -29,6 +29,7 @@ from appliance.boot import ControlInterface
 from appliance.devcloud import end
 from appliance.management.authority import Authority, boot_json
 from appliance.management.client import Agent
+from appliance.model import merge_patch
 from appliance.runtime import namespace
 from appliance.runtime.container import Containers
 from appliance.runtime.naming import full_name, state_directory
@@ -182,6 +183,8 @@ class Lab:
     servers: list[Server] = field(default_factory=list)
     clients: dict[str, Client] = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
+    pushed: dict[str, Any] = field(default_factory=dict)
+    """The document that runs, with its secrets."""
 
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "management")
@@ -317,6 +320,8 @@ class Lab:
         generation = self.get("/v1/status")["generation"] + 1
         answer = self.request("PUT", f"/v1/config{query}", {**document, "generation": generation})
         assert answer.status == status, answer.text
+        if status == 200:
+            self.pushed = dict(document)
         return answer.json
 
     def patch(self, patch: Mapping[str, Any], *, status: int = 200, query: str = "") -> Any:
@@ -324,6 +329,8 @@ class Lab:
             "PATCH", f"/v1/config{query}", patch, content_type="application/merge-patch+json"
         )
         assert answer.status == status, answer.text
+        if status == 200:
+            self.pushed = merge_patch(self.pushed, patch)
         return answer.json
 
     def status(self) -> Any:
@@ -342,6 +349,9 @@ class Lab:
         for network in running.get("metadata", {}).values():
             for guest in network.get("guests", {}).values():
                 guest.pop("password", None)
+        for section in ("ipsec", "remote_access"):
+            if section in running:
+                running[section] = self.pushed[section]
         running["generation"] += 1
         answer = self.request("POST", "/v1/plan", running)
         assert answer.status == 200, answer.text

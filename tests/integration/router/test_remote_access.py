@@ -82,7 +82,7 @@ def test_a_user_has_an_address_and_reaches_the_guests(lab: Lab, peers: Peers) ->
     (four, six) = sorted(seen["addresses"])
     assert four.startswith("10.200.0.") and six.startswith("fd00:c8::")
     assert lab["laptop"].ask("10.1.1.10", 80) == f"vm1:80 saw {four}"
-    assert "installing DNS server 10.1.1.1" in peers["laptop"].log() or "10.1.1.1" in peers["laptop"].log()
+    assert "CPRP(ADDR ADDR6 DNS)" in peers["laptop"].log()
     assert lab["laptop"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
     # Split tunnel: the internet is reached without the router.
     assert lab["laptop"].ask(WEB, 80) == "net:80 saw 203.0.113.40"

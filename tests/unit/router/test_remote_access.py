@@ -48,10 +48,10 @@ def test_full_and_split_tunnels() -> None:
 
 def test_users() -> None:
     secrets = [item for item in resources() if isinstance(item, SharedSecret)]
-    assert [(secret.kind, secret.owners) for secret in secrets] == [
+    assert {(secret.kind, secret.owners) for secret in secrets} == {
         ("EAP", ("alice",)),
         ("EAP", ("bob@example.org",)),
-    ]
+    }
     told = "".join(pieces(resources())) + repr(resources())
     assert "only an example" not in told
     assert "PRIVATE KEY" not in told

@@ -142,6 +142,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "/remote_access/ikev2/private_key",
         "doesn't belong to the certificate",
     ),
+    (access(users={"eve": {"password": "**********"}}), "/remote_access/users/eve/password", "masked"),
     (access(users={"eve": {"password": ""}}), "/remote_access/users/eve/password", "1 to 128"),
     (access(users={"eve": {"password": "pässword"}}), "/remote_access/users/eve/password", "ASCII"),
     (access(users={"%any": {"password": "x"}}), "/remote_access/users/%any", "match pattern"),
