@@ -23,6 +23,7 @@ from appliance.engine import plan as planning
 from appliance.engine.checker import CheckError
 from appliance.engine.host import Host
 from appliance.model import Problem, RefusedError, merge_patch
+from appliance.resources import Resource
 from appliance.services import control
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Controller:
     detail: str = ""
     counts: Counts = field(default_factory=Counts)
     started_at: float = field(default_factory=time.time)
+    wanted: tuple[Resource, ...] = ()
+    """What the machine was last made to be."""
 
     def __post_init__(self) -> None:
         self.running = roles.empty(self.boot.role, self.boot.name)
@@ -279,7 +282,9 @@ class Controller:
 
     def _converge(self, document: Document, *, fresh: bool = False) -> transaction.Outcome:
         wanted = roles.resources(document, self.boot)
-        return transaction.converge(wanted, self.host, fresh=fresh, before_step=_crash_where_told)
+        outcome = transaction.converge(wanted, self.host, fresh=fresh, before_step=_crash_where_told)
+        self.wanted = outcome.plan.wanted
+        return outcome
 
     # --- confirmed changes --------------------------------------------------------------------------
 

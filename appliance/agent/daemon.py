@@ -77,7 +77,7 @@ def run() -> None:
     with ThreadPoolExecutor(1) as pool:
         capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
-    tunnels = Ipsec(lambda: tuple(roles.resources(controller.running)), controller.heal)
+    tunnels = Ipsec(lambda: controller.wanted, controller.heal)
     app = api.create(controller, health, usage, capabilities.result(), tunnels.sessions)
     # What there is now stays: a collection needn't look at it ever.
     gc.freeze()

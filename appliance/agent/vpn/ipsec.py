@@ -21,7 +21,7 @@ Counted = tuple[int, int]
 
 
 class Ipsec:
-    """`resources` are those of the running document; `heal` makes the machine as they want it."""
+    """`resources` are what the machine was made to be; `heal` makes the machine as they want it."""
 
     def __init__(self, resources: Callable[[], Sequence[Resource]], heal: Callable[[], object]) -> None:
         self._resources, self._heal = resources, heal
