@@ -7,10 +7,14 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, WrapValidator
 
+MASK = "**********"
+"""What a GET shows in place of a secret."""
 NOT_A_LINE = "must be one line of printable characters"
 
 
 def _line(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value() == MASK:
+        raise ValueError("is a masked value, as a GET shows it, not a secret")
     if not secret.get_secret_value().isprintable():
         raise ValueError(NOT_A_LINE)
     return secret

@@ -1,17 +1,21 @@
 """A machine state as text for people: files whole, rulesets in nft syntax, the rest a line each."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 from appliance import haproxy
 from appliance.engine import load_balancers
 from appliance.resources import (
+    Connection,
     File,
     Leases,
     LoadBalancers,
     Password,
+    PrivateKey,
     Records,
     Resource,
     Ruleset,
+    SharedSecret,
     WireGuard,
 )
 
@@ -39,6 +43,13 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                     yield f"certificate {name} and its key"
             case WireGuard():
                 yield from _tunnel(resource)
+            case Connection():
+                settings = json.dumps(resource.settings, indent=2)
+                yield f"connection {resource.name} by {resource.link}\n{settings}"
+            case SharedSecret():
+                yield f"secret {resource.kind} {resource.name} of {', '.join(resource.owners)}"
+            case PrivateKey():
+                yield f"private key {resource.name}"
             case _:
                 yield _line(resource)
 

@@ -4,7 +4,7 @@ A service turns a document into these; the engine (one module per kind) observes
 They are plain values: equal resources mean an equal machine, whatever order they came in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -254,6 +254,64 @@ def is_named(endpoint: str) -> bool:
     return not host.startswith("[") and not host.replace(".", "").isdecimal()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunnelLink:
+    """A link that traffic goes through to be encrypted by IPsec: the kernel's xfrm interface, whose number
+    the connections that use it have as `if_id` (ip-link(8)). A kernel without leaves it to the IKE daemon,
+    which makes `ipsec0` of its own; others aren't there then."""
+
+    name: str
+    number: int
+    mtu: int = 1400
+
+
+Setting = str | Sequence[str] | Mapping[str, "Setting"]
+"""A value of the IKE daemon's own protocol (strongSwan's vici)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """An IKE peer as strongSwan's `load-conn` takes it. A changed one loses its security associations, and
+    no other one does. The secret and the key of its name are part of it."""
+
+    name: str
+    settings: Mapping[str, Setting]
+    link: str
+    """Its TunnelLink; without that it isn't loaded."""
+    initiate: bool = False
+    """Whether it is to be up always, and is begun from this side."""
+    users: bool = False
+    """Whether its peers are users, who have a session each: these outlive a change of what the next session
+    begins with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedSecret:
+    """What peers or users with these identities prove themselves with."""
+
+    kind: Literal["IKE", "EAP"]
+    name: str
+    owners: tuple[str, ...]
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrivateKey:
+    """A key of the appliance's own (PEM), for a certificate that a Connection names."""
+
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddressPool:
+    """Addresses that peers get; `attributes` are told along with them, as `load-pool` takes them."""
+
+    name: str
+    network: str
+    attributes: Mapping[str, Setting] = field(default_factory=dict)
+
+
 Resource = (
     File
     | Records
@@ -271,4 +329,9 @@ Resource = (
     | Password
     | LoadBalancers
     | WireGuard
+    | TunnelLink
+    | Connection
+    | SharedSecret
+    | PrivateKey
+    | AddressPool
 )

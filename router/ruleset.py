@@ -8,11 +8,13 @@ from appliance.template import render
 from router import (
     acl,
     firewall,
+    ipsec,
     listening,
     load_balancing,
     nat,
     port_forward,
     redundancy,
+    tunnel_filter,
     udp_balancing,
     ways_out,
     wireguard,
@@ -62,6 +64,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         tunnels=wireguard.rules(document),
         tunnel_links=list(document.wireguard),
         reachable=wireguard.reachable(document),
+        ipsec_tunnels=tunnel_filter.tunnel_filter(document),
     )
     elements = {
         **port_forward.elements(document),
@@ -70,6 +73,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **udp_balancing.elements(document),
         **firewall.elements(document),
         **acl.elements(document),
+        **tunnel_filter.elements(document),
         **listening.elements(_listeners(document)),
         **wireguard.elements(document),
     }
@@ -84,3 +88,4 @@ def _listeners(document: RouterDocument) -> Iterator[Listener]:
     yield from redundancy.listeners(document)
     yield from load_balancing.listeners(document)
     yield from wireguard.listeners(document)
+    yield from ipsec.listeners(document)

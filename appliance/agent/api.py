@@ -1,19 +1,21 @@
 """The agent's HTTP API: documents in, state out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import load_balancing, metrics, openapi, problem, redundancy, vpn
+from appliance.agent import load_balancing, metrics, openapi, problem, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
 from appliance.agent.storage import storage
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
+from appliance.agent.vpn import wireguard
+from appliance.agent.vpn.session import Session
 from appliance.engine.checker import CheckError
 from appliance.engine.transaction import ConvergeError
 from appliance.model import Problem, RefusedError, strict_json
@@ -29,7 +31,14 @@ class _MalformedError(Exception):
     """A request whose body or query can't be read."""
 
 
-def create(controller: Controller, health: Health, usage: Usage, capabilities: Mapping[str, bool]) -> Flask:
+def create(
+    controller: Controller,
+    health: Health,
+    usage: Usage,
+    capabilities: Mapping[str, bool],
+    sessions: Callable[[], Sequence[Session]] = lambda: (),
+) -> Flask:
+    """`sessions` are those of tunnels and remote users."""
     app = Flask("sysvm")
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     _errors(app)
@@ -112,12 +121,23 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/v1/vpn")
     def get_vpn() -> Response:
-        return jsonify(vpn.state(controller.host))
+        return jsonify(
+            {
+                "wireguard": wireguard.state(controller.host),
+                "ipsec": [session.as_json() for session in sessions()],
+            }
+        )
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        tunnels, pair = vpn.state(controller.host), redundancy.status()
-        text = metrics.render(controller, health.results(), usage.save(), tunnels, pair)
+        text = metrics.render(
+            controller,
+            health.results(),
+            usage.save(),
+            tunnels=wireguard.state(controller.host),
+            sessions=sessions(),
+            pair=redundancy.status(),
+        )
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")

@@ -16,12 +16,14 @@ from appliance.agent.cards import Cards
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
+from appliance.certificate import whatever_has_expired
 from appliance.document import Document
 from appliance.engine import checker, transaction
 from appliance.engine import plan as planning
 from appliance.engine.checker import CheckError
 from appliance.engine.host import Host
 from appliance.model import Problem, RefusedError, merge_patch
+from appliance.resources import Resource
 from appliance.services import control
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,8 @@ class Controller:
     detail: str = ""
     counts: Counts = field(default_factory=Counts)
     started_at: float = field(default_factory=time.time)
+    wanted: tuple[Resource, ...] = ()
+    """What the machine was last made to be."""
 
     def __post_init__(self) -> None:
         self.running = roles.empty(self.boot.role, self.boot.name)
@@ -89,6 +93,8 @@ class Controller:
                 stored = self.store.load()
                 if stored is not None:
                     self.running = roles.read_again(self.boot.role, stored)
+                    with whatever_has_expired():
+                        self.running = roles.read(self.boot.role, stored)
             except Exception as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
                 # And until that comes it is said.
@@ -279,7 +285,9 @@ class Controller:
 
     def _converge(self, document: Document, *, fresh: bool = False) -> transaction.Outcome:
         wanted = roles.resources(document, self.boot)
-        return transaction.converge(wanted, self.host, fresh=fresh, before_step=_crash_where_told)
+        outcome = transaction.converge(wanted, self.host, fresh=fresh, before_step=_crash_where_told)
+        self.wanted = outcome.plan.wanted
+        return outcome
 
     # --- confirmed changes --------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from appliance.agent.notify import notify
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.agent.usage import Usage
+from appliance.agent.vpn.ipsec import Ipsec
 from appliance.checks import Check
 from appliance.engine.host import Host
 from appliance.model import RefusedError
@@ -77,12 +78,14 @@ def run() -> None:
     with ThreadPoolExecutor(1) as pool:
         capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
-    app = api.create(controller, health, usage, capabilities.result())
+    tunnels = Ipsec(lambda: controller.wanted, controller.heal)
+    app = api.create(controller, health, usage, capabilities.result(), tunnels.sessions)
     # What there is now stays: a collection needn't look at it ever.
     gc.freeze()
     gc.enable()
     threading.Thread(target=controller.watch, args=(_DRIFT_SECONDS,), daemon=True).start()
     threading.Thread(target=health.watch, daemon=True).start()
+    threading.Thread(target=tunnels.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
     threading.Thread(target=Endpoints(Host()).watch, daemon=True).start()
     local.serve(condition)

@@ -8,6 +8,7 @@ from appliance.agent import load_balancing
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
 from appliance.agent.usage import Totals
+from appliance.agent.vpn.session import Session, byte_samples, up_samples
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = ("empty", "converged", "unconfirmed", "drifted", "degraded")
@@ -18,14 +19,23 @@ def render(
     controller: Controller,
     checks: list[Result],
     usage: Totals,
-    tunnels: Mapping[str, Any],
+    *,
+    tunnels: Mapping[str, Any] = {},
+    sessions: Sequence[Session] = (),
     pair: Mapping[str, Any] | None = None,
 ) -> str:
-    """`tunnels` and `pair` as the API tells them."""
-    return "".join([*_lines(controller, checks, usage), *_tunnels(tunnels["wireguard"]), *_redundancy(pair)])
+    """`tunnels` of WireGuard, `sessions` of IPsec and `pair` as the API tells them."""
+    return "".join(
+        [
+            *_lines(controller, checks, usage),
+            *_tunnels(tunnels),
+            *_vpn(sessions),
+            *_redundancy(pair),
+        ]
+    )
 
 
-def _tunnels(wireguard: dict[str, Any]) -> Iterator[str]:
+def _tunnels(wireguard: Mapping[str, Any]) -> Iterator[str]:
     peers = [
         ({"tunnel": link, "peer": name}, peer)
         for link, tunnel in sorted(wireguard.items())
@@ -36,6 +46,12 @@ def _tunnels(wireguard: dict[str, Any]) -> Iterator[str]:
     handshakes = [(labels, peer["latest_handshake"] or 0) for labels, peer in peers]
     text = "When the peer's latest handshake was, in seconds since the epoch; 0: never"
     yield from _metric("vpn_peer_latest_handshake_seconds", "gauge", text, handshakes)
+
+
+def _vpn(sessions: Sequence[Session]) -> Iterator[str]:
+    yield from _metric("vpn_up", "gauge", "1 for a tunnel or user that is connected", up_samples(sessions))
+    samples = list(byte_samples(sessions))
+    yield from _metric("vpn_bytes_total", "counter", "Traffic of a tunnel or user in bytes", samples)
 
 
 def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Iterator[str]:

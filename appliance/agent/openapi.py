@@ -82,7 +82,7 @@ def describe(model: type[Document]) -> dict[str, Any]:
             "/v1/load-balancers": {
                 "get": _operation("Load balancers and their servers: state, sessions, bytes, responses")
             },
-            "/v1/vpn": {"get": _operation("Tunnels and their peers as they are now")},
+            "/v1/vpn": {"get": _operation("Tunnels and remote users: state, addresses, traffic")},
             "/metrics": {
                 "get": {"summary": "Prometheus metrics", "responses": {"200": {"description": "Text"}}}
             },

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance import disk
-from appliance.model import NOT_A_LINE, Problem, RefusedError, pointer
+from appliance.model import MASK, NOT_A_LINE, Problem, RefusedError, pointer
 
 PREFIX = "sealed:"
-_MASK = "**********"
-"""What a GET shows in place of a secret."""
 _ANY = "*"
 
 
@@ -55,7 +53,7 @@ class Sealer:
         return {**value, **changed} if changed else value
 
     def _digest(self, text: str, at: tuple[str, ...], found: dict[str, str]) -> str:
-        if text.startswith(PREFIX) or text == _MASK:
+        if text.startswith(PREFIX) or text == MASK:
             raise RefusedError([Problem(pointer(*at), "is a masked value, as a GET shows it, not a secret")])
         if not text.isprintable():
             # Here, for the model sees but the digest.

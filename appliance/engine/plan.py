@@ -11,6 +11,7 @@ from appliance.engine import (
     counter,
     fast_path,
     file,
+    ipsec,
     leases,
     link,
     load_balancers,
@@ -20,6 +21,7 @@ from appliance.engine import (
     rule,
     ruleset,
     sysctl,
+    tunnel_link,
     unit,
     wireguard,
 )
@@ -43,6 +45,7 @@ KINDS: Mapping[type, Kind] = {
     resources.ChecksumFill: checksum,
     resources.Link: link,
     resources.WireGuard: wireguard,
+    resources.TunnelLink: tunnel_link,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,
@@ -83,15 +86,17 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     running = [*by_kind.get(resources.Unit, ()), *wireguard.units(tunnels, host)]
     changes += unit.plan(running, host, changed=written, fresh=fresh)
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
+    held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
+    changes += ipsec.plan(held, host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 
 def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     """Units that nobody wants stop first, while what they stand on is there; then things come, in the
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
-    the old and the new one. Units come last but for leases, which want them running."""
+    the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
-    late = (unit.KIND, leases.KIND)
+    late = (unit.KIND, leases.KIND, *ipsec.LATE)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")

@@ -22,6 +22,7 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
 from router.document.load_balancing import (
     Certificate,
     DefaultTimeouts,
@@ -35,6 +36,7 @@ from router.document.load_balancing import (
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.redundancy import Path, Redundancy, Tracking
+from router.document.remote_access import Ikev2, RemoteAccess, User
 from router.document.text import Base64, LineText, OptionText, Verdict
 from router.document.wireguard import WireGuard, WireGuardListen, WireGuardPeer
 
@@ -73,6 +75,11 @@ class RouterDocument(Document):
         for link, section in self.wireguard.items():
             yield from section.networks(link)
 
+    ipsec: Keyed[Name, Tunnel] = {}
+    """Tunnels to other sites, by name."""
+    remote_access: RemoteAccess | None = None
+    """Users' way into the guests' networks."""
+
 
 __all__ = [
     "Accounting",
@@ -89,9 +96,14 @@ __all__ = [
     "DnsNetwork",
     "Egress",
     "EgressRule",
+    "Esp",
+    "EspProposal",
     "Firewall",
     "FirewallRule",
     "GuestMetadata",
+    "Ike",
+    "IkeProposal",
+    "Ikev2",
     "Ingress",
     "IngressRule",
     "LeaseSeconds",
@@ -105,6 +117,7 @@ __all__ = [
     "PortForward",
     "PrivateGateway",
     "Redundancy",
+    "RemoteAccess",
     "Reservation",
     "RouterDocument",
     "Server",
@@ -115,7 +128,10 @@ __all__ = [
     "Tier",
     "Timeouts",
     "Tracking",
+    "Tunnel",
+    "TunnelCertificate",
     "Upstream",
+    "User",
     "Verdict",
     "WireGuard",
     "WireGuardListen",

@@ -16,11 +16,13 @@ from router.validation import (
     dns,
     firewall,
     interfaces,
+    ipsec,
     load_balancers,
     metadata,
     nat,
     port_forwards,
     redundancy,
+    remote_access,
     routes,
     sections,
     wireguard,
@@ -49,6 +51,8 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
     wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
+    ipsec.problems: ("interfaces", "routes", "ipsec"),
+    remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
 }
 
 

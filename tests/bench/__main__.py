@@ -23,6 +23,7 @@ NAMES = (
     "forwarding",
     "idle",
     "load_balancing",
+    "ipsec",
     "machine",
     "memory",
     "metadata",

@@ -35,6 +35,7 @@ def names_of(name: str) -> set[str]:
     """What a template and those that it includes use and don't set."""
     tree = _environment().parse((DIRECTORY / name).read_text())
     own = {target.name for target in tree.find_all(nodes.Name) if target.ctx == "store"}
+    own |= {macro.name for macro in tree.find_all(nodes.Macro)}
     return (meta.find_undeclared_variables(tree).union(*map(names_of, included(name)))) - own
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ipsec_lab import peers as ipsec_peers
 from router_document import document
 from router_lab import FORWARDS, Lab
 from vpc_lab import MACS as VPC_MACS
 from vpc_lab import TIERS, TIERS6, VpcLab
 
 from appliance.runtime.container import Containers
+from tests.ipsec_peer import Peer
 
 Tree = Callable[[str], Path]
 
@@ -46,6 +48,22 @@ def vpc(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VpcLab
         yield lab
     finally:
         lab.close()
+
+
+@pytest.fixture(scope="session")
+def around(
+    shared_lab: Lab, tree: Tree, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Peer]]:
+    with ipsec_peers(shared_lab, tree("router"), tmp_path_factory.mktemp("ipsec")) as made:
+        yield made
+
+
+@pytest.fixture
+def peers(around: dict[str, Peer]) -> Iterator[dict[str, Peer]]:
+    """IPsec's sites and users, by name; none runs before its test starts it, nor after."""
+    yield around
+    for peer in around.values():
+        peer.stop()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from appliance.boot import ControlInterface
 from appliance.devcloud import end
 from appliance.management.authority import Authority, boot_json
 from appliance.management.client import Agent
+from appliance.model import merge_patch
 from appliance.runtime import namespace
 from appliance.runtime.container import Containers
 from appliance.runtime.naming import full_name, state_directory
@@ -188,6 +189,8 @@ class Lab:
     control: str = CONTROL
     macs: Mapping[str, str] = field(default_factory=lambda: MACS)
     """The router's cards by segment."""
+    pushed: dict[str, Any] = field(default_factory=dict)
+    """The document that runs, with its secrets."""
 
     def __post_init__(self) -> None:
         self.authority = Authority.open(self.directory / "management")
@@ -326,6 +329,8 @@ class Lab:
         generation = self.get("/v1/status")["generation"] + 1
         answer = self.request("PUT", f"/v1/config{query}", {**document, "generation": generation})
         assert answer.status == status, answer.text
+        if status == 200:
+            self.pushed = dict(document)
         return answer.json
 
     def patch(self, patch: Mapping[str, Any], *, status: int = 200, query: str = "") -> Any:
@@ -333,6 +338,8 @@ class Lab:
             "PATCH", f"/v1/config{query}", patch, content_type="application/merge-patch+json"
         )
         assert answer.status == status, answer.text
+        if status == 200:
+            self.pushed = merge_patch(self.pushed, patch)
         return answer.json
 
     def status(self) -> Any:
@@ -351,6 +358,9 @@ class Lab:
         for network in running.get("metadata", {}).values():
             for guest in network.get("guests", {}).values():
                 guest.pop("password", None)
+        for section in ("ipsec", "remote_access"):
+            if section in running:
+                running[section] = self.pushed[section]
         running["generation"] += 1
         answer = self.request("POST", "/v1/plan", running)
         assert answer.status == 200, answer.text

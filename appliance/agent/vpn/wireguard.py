@@ -1,4 +1,4 @@
-"""The tunnels and their peers as they are now, asked of who runs them."""
+"""WireGuard's tunnels and their peers as they are now, asked of who runs them."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ _SESSION_SECONDS = 180
 
 
 def state(host: Host) -> dict[str, Any]:
-    """By kind of tunnel, tunnel and peer. Bytes are since the peer came, as the peer sees them; times are
-    seconds since the epoch. A tunnel that doesn't answer has no `public_key`."""
-    return {"wireguard": dict(_wireguard(host))}
+    """By tunnel and peer. Bytes are since the peer came, as the peer sees them; times are seconds since the
+    epoch. A tunnel that doesn't answer has no `public_key`."""
+    return dict(_wireguard(host))
 
 
 def _wireguard(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,157 @@
+"""IPsec tunnels and IKEv2 users: who is connected, what passed, and tunnels that are down begun again."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from appliance.agent.vpn.session import Session, State
+from appliance.engine import charon, tunnel_link
+from appliance.engine.charon import MARK, Association
+from appliance.resources import Connection, Resource, SharedSecret
+
+if TYPE_CHECKING:
+    from vici import Session as Charon
+
+log = logging.getLogger(__name__)
+_INTERVAL = 5.0
+Counted = tuple[int, int]
+"""Bytes sent and received."""
+
+
+class Ipsec:
+    """`resources` are what the machine was made to be; `heal` makes the machine as they want it."""
+
+    def __init__(self, resources: Callable[[], Sequence[Resource]], heal: Callable[[], object]) -> None:
+        self._resources, self._heal = resources, heal
+        self._lock = threading.Lock()
+        self._counted: dict[tuple[str, str], Counted] = {}
+        """By the name of a connection or user, and the number of a pair of security associations."""
+
+    def sessions(self) -> list[Session]:
+        """Every tunnel and every user of the running document, connected or not."""
+        connections, users = self._wanted()
+        if not connections:
+            return []
+        with charon.session() as asked:
+            found = charon.associations(asked) if asked is not None else []
+        with self._lock:
+            self._count(found)
+            sites = (item for item in connections if not item.users)
+            return [
+                *(self._site(item, [one for one in found if one.name == item.name]) for item in sites),
+                *(session for user in users for session in self._user(user, found)),
+            ]
+
+    def watch(self) -> None:
+        """Forever: begin tunnels that are down, and have a daemon that was started anew told everything."""
+        while True:
+            time.sleep(_INTERVAL)
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("Looking after IPsec tunnels failed")
+
+    def refresh(self) -> None:
+        connections, _ = self._wanted()
+        if not connections:
+            return
+        with charon.session() as asked:
+            if asked is not None:
+                loaded = {
+                    name.partition(MARK)[0]: name for name in charon.listed(asked.get_conns(), "conns")
+                }
+                found = charon.associations(asked)
+                with self._lock:
+                    self._count(found)
+                for connection in connections:
+                    if connection.initiate and connection.name in loaded:
+                        _initiate(asked, connection, loaded[connection.name], found)
+                if all(item.name in loaded for item in connections if _supported(item)):
+                    return
+        self._heal()
+
+    def _wanted(self) -> tuple[list[Connection], list[str]]:
+        resources = self._resources()
+        connections = [item for item in resources if isinstance(item, Connection)]
+        users = [item.name for item in resources if isinstance(item, SharedSecret) and item.kind == "EAP"]
+        return connections, users
+
+    def _site(self, connection: Connection, found: Sequence[Association]) -> Session:
+        remote = connection.settings["remote-1"]
+        peer = str(remote["id"]) if isinstance(remote, dict) else ""
+        up = [one for one in found if one.state == "ESTABLISHED" and one.children]
+        newest = max(up or found, key=lambda one: int(one.number), default=None)
+        sent, received = self._total(connection.name)
+        networks = (net for one in up for child in one.children for net in child.remote)
+        return Session(
+            kind="ipsec",
+            name=connection.name,
+            peer=newest.remote_id if up and newest else peer,
+            state=_state(connection, up=bool(up), begun=bool(found)),
+            established_seconds=newest.established_seconds if up and newest else None,
+            remote=newest.remote_host if newest else None,
+            addresses=tuple(dict.fromkeys(networks)),
+            sent_bytes=sent,
+            received_bytes=received,
+        )
+
+    def _user(self, user: str, found: Sequence[Association]) -> Iterator[Session]:
+        """One for each of his machines; one that is down where there is none."""
+        mine = [one for one in found if one.user == user and one.state == "ESTABLISHED"]
+        if not mine:
+            sent, received = self._total(user)
+            yield Session(
+                kind="ikev2", name=user, peer=user, state="down", sent_bytes=sent, received_bytes=received
+            )
+        for number, one in enumerate(mine):
+            # What he sent and received in all is told once, with the first.
+            sent, received = self._total(user) if number == 0 else (0, 0)
+            yield Session(
+                kind="ikev2",
+                name=user,
+                peer=one.remote_id,
+                state="up",
+                established_seconds=one.established_seconds,
+                remote=one.remote_host,
+                addresses=one.addresses,
+                sent_bytes=sent,
+                received_bytes=received,
+            )
+
+    def _count(self, found: Sequence[Association]) -> None:
+        for one in found:
+            for child in one.children:
+                self._counted[one.user or one.name, child.number] = (child.sent_bytes, child.received_bytes)
+
+    def _total(self, name: str) -> Counted:
+        """Since the agent began to count; the last moments before a change of keys are missed."""
+        mine = [counted for (of, _), counted in self._counted.items() if of == name]
+        return sum(sent for sent, _ in mine), sum(received for _, received in mine)
+
+
+def _state(connection: Connection, *, up: bool, begun: bool) -> State:
+    if up:
+        return "up"
+    if not _supported(connection):
+        return "unsupported"
+    return "connecting" if begun else "down"
+
+
+def _supported(connection: Connection) -> bool:
+    return connection.link == tunnel_link.SHARED_LINK or tunnel_link.available()
+
+
+def _initiate(asked: "Charon", connection: Connection, loaded: str, found: Sequence[Association]) -> None:
+    """What isn't there of a connection and isn't about to be; answered by the daemon before it is tried."""
+    mine = [one for one in found if one.name == connection.name]
+    if any(one.state != "ESTABLISHED" for one in mine):
+        return
+    there = {child.name for one in mine for child in one.children}
+    children = connection.settings["children"]
+    for child in children if isinstance(children, dict) else ():
+        if child not in there:
+            log.info("Connection %s: beginning %s", connection.name, child)
+            # What it does is only done as its log is read.
+            list(asked.initiate({"child": child, "ike": loaded, "timeout": "-1"}))

@@ -1,0 +1,56 @@
+"""Remote access: users' own machines in the guests' networks, by IKEv2 (RFC 7296)."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from appliance.address import IpAddress, Network
+from appliance.model import Keyed, Model, Secret, SecretLine
+from router.document.ipsec import Identity, Pem
+
+UserName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[A-Za-z0-9][A-Za-z0-9.-]{0,126})?$")
+]
+
+
+def _ascii(secret: Secret) -> Secret:
+    if not 1 <= len(secret.get_secret_value()) <= 128 or not secret.get_secret_value().isascii():
+        raise ValueError("must be 1 to 128 characters of ASCII: clients disagree about others")
+    return secret
+
+
+class User(Model):
+    password: Annotated[SecretLine, AfterValidator(_ascii)]
+    """What the user types in; never shown again, kept by the router for EAP-MSCHAPv2, which needs it."""
+
+
+class Ikev2(Model):
+    """For what Windows, macOS, iOS and Android bring with them: EAP-MSCHAPv2 (RFC 3748)."""
+
+    address: IpAddress
+    """The public address that users connect to."""
+    identity: Identity
+    """What they call the server by, its name mostly; the certificate must have it as a subject alternative
+    name."""
+    certificate: Pem
+    """Certificates of intermediate authorities follow the server's own."""
+    private_key: Secret
+    """PEM, not encrypted."""
+
+
+class RemoteAccess(Model):
+    """Users get an address of the pool each, IPv4, IPv6 or both."""
+
+    pool: Annotated[list[Network], Field(min_length=1, max_length=2)]
+    """One network per family. On no guest network and in no tunnel."""
+    subnets: list[Network] = []
+    """What users reach. Empty: all guest networks."""
+    full_tunnel: bool = False
+    """All that users send goes through the router, to the internet as well; else (split tunnel) only what
+    is for the subnets."""
+    dns: Annotated[list[IpAddress], Field(max_length=4)] = []
+    """Pushed to users."""
+    source_nat: IpAddress | None = None
+    """The public IPv4 address that users go out to the internet with by a full tunnel."""
+    ikev2: Ikev2
+    users: Keyed[UserName, User] = {}

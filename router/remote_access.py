@@ -1,0 +1,91 @@
+"""Remote access by IKEv2: one connection for all users, a secret for each."""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+
+from appliance.memo import per_key
+from appliance.resources import AddressPool, Connection, PrivateKey, Resource, Route, Setting, SharedSecret
+from router.document import RemoteAccess, RouterDocument, User
+from router.ipsec import SHARED_LINK
+from router.network import GUEST
+
+CONNECTION = "@remote-access"
+"""No tunnel can have this name."""
+_NUMBER = "65535"
+# Also without a key exchange of its own for later keys: what phones and Windows ask for.
+_IKE = ["aes256gcm16-prfsha384-ecp384", "aes256gcm16-prfsha256-ecp256", "aes256gcm16-prfsha256-modp2048",
+        "aes256-sha256-ecp256", "aes256-sha256-modp2048", "aes256-sha384-modp2048"]  # fmt: skip
+_ESP = ["aes256gcm16-ecp256", "aes256gcm16-modp2048", "aes256gcm16", "aes256-sha256-modp2048",
+        "aes256-sha256"]  # fmt: skip
+_DEAD_SECONDS = 30
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    access = document.remote_access
+    if access is None:
+        return
+    for network in access.pool:
+        yield Route(destination=network, link=SHARED_LINK)
+    pools = [
+        AddressPool(
+            name=f"{CONNECTION}-{family}",
+            network=network,
+            attributes={"dns": dns} if (dns := _of_family(access.dns, network)) else {},
+        )
+        for network in access.pool
+        for family in [6 if ":" in network else 4]
+    ]
+    yield from pools
+    yield PrivateKey(name=CONNECTION, value=access.ikev2.private_key.get_secret_value())
+    yield from _secrets(access.users).values()
+    yield Connection(
+        name=CONNECTION, settings=_settings(access, subnets(document, access)), link=SHARED_LINK, users=True
+    )
+
+
+def subnets(document: RouterDocument, access: RemoteAccess) -> list[str]:
+    """What users reach behind the router."""
+    return access.subnets or [
+        str(ipaddress.ip_interface(address).network)
+        for link, interface in sorted(document.interfaces.items())
+        if link.startswith(GUEST)
+        for address in interface.addresses
+    ]
+
+
+def _of_family(addresses: list[str], network: str) -> list[str]:
+    return [address for address in addresses if (":" in address) == (":" in network)]
+
+
+@per_key
+def _secrets(name: str, user: User) -> SharedSecret:
+    return SharedSecret(kind="EAP", name=name, owners=(name,), value=user.password.get_secret_value())
+
+
+def _settings(access: RemoteAccess, reached: Sequence[str]) -> dict[str, Setting]:
+    everything = ["0.0.0.0/0" if ":" not in network else "::/0" for network in access.pool]
+    return {
+        "version": "2",
+        "local_addrs": [access.ikev2.address],
+        "remote_addrs": ["%any"],
+        "proposals": _IKE,
+        "dpd_delay": f"{_DEAD_SECONDS}s",
+        "send_cert": "always",
+        # A user may have several machines.
+        "unique": "never",
+        "pools": [f"{CONNECTION}-{6 if ':' in network else 4}" for network in access.pool],
+        "if_id_in": _NUMBER,
+        "if_id_out": _NUMBER,
+        "local-1": {
+            "auth": "pubkey", "id": access.ikev2.identity, "certs": [access.ikev2.certificate],
+        },
+        "remote-1": {"auth": "eap-mschapv2", "eap_id": "%any", "id": "%any"},
+        "children": {
+            "net": {
+                "local_ts": everything if access.full_tunnel else [*reached],
+                "esp_proposals": _ESP,
+                "start_action": "none",
+                "dpd_action": "clear",
+            }
+        },
+    }  # fmt: skip

@@ -1,0 +1,197 @@
+"""IPsec: throughput next to a tunnel set up by hand, and documents with 500 users."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from appliance.runtime import namespace
+from tests.bench import documents
+from tests.bench.benchmark import Say, milliseconds, table
+from tests.bench.lab import GUEST, GUEST_ADDRESS, Lab, end, laboratory
+from tests.ipsec_peer import Peer, Pki
+
+TITLE = "IPsec: throughput, and users"
+USERS = 500
+_SECONDS = 6
+_ROUNDS = 3
+_PATCHES = 11
+_PSK = "only for measuring, long enough"
+SITE, SITE_NETWORK = "203.0.113.20", "192.168.5.1"
+GATE, INNER, GATE_INNER = "203.0.113.21", "10.1.0.2", "10.1.0.1"
+_PROPOSALS = ("aes256gcm16-prfsha256-ecp256", "aes256gcm16-ecp256")
+
+
+def run(say: Say) -> str:
+    with laboratory() as lab, tempfile.TemporaryDirectory(prefix="sysvm-bench-") as directory:
+        lab.put(documents.empty())
+        say("throughput")
+        ours, by_hand = _throughput(lab, Path(directory))
+        say(f"{USERS} users")
+        put, applying, one, one_applying = _users(lab)
+    return "\n\n".join(
+        [
+            f"TCP from a guest to a server behind the other site, AES-256-GCM, medians of {_ROUNDS} times "
+            f"{_SECONDS} s. By hand: strongSwan with swanctl.conf in a plain namespace in the router's "
+            "place. Both have their IPsec in user space, for this machine's kernel has none.",
+            table(
+                ["tunnel", "Mbit/s"],
+                [
+                    ["set up by hand", f"{by_hand / 1e6:.0f}"],
+                    ["the router's", f"{ours / 1e6:.0f} ({ours / by_hand:.0%})"],
+                ],
+            ),
+            f"A document with {USERS} IKEv2 users is PUT to a router that has none, then PATCHed with one "
+            "more:",
+            table(
+                ["", "ms", "of it applying, ms"],
+                [
+                    [f"{USERS} users", milliseconds(put), milliseconds(applying)],
+                    ["one more", milliseconds(one), milliseconds(one_applying)],
+                ],
+            ),
+        ]
+    )
+
+
+def _throughput(lab: Lab, directory: Path) -> tuple[float, float]:
+    """Bits per second by the router's tunnel, and by one of the same kind set up by hand."""
+    site_place = end("site", "public0", "02:00:cb:00:71:20", [f"{SITE}/24"])
+    _run(site_place, f"ip address add {SITE_NETWORK}/32 dev lo")
+    site = Peer(site_place, lab.tree, directory / "site")
+    site.start(_swanctl(SITE, "192.168.5.0/24", "%any", "10.1.0.0/16"))
+    try:
+        with _server(site_place):
+            document = documents.empty()
+            document["ipsec"] = {
+                "site": {
+                    "local_address": documents.PUBLIC_ADDRESS, "remote_address": SITE, "psk": _PSK,
+                    "local_subnets": [documents.NETWORK], "remote_subnets": ["192.168.5.0/24"],
+                }
+            }  # fmt: skip
+            lab.put(document)
+            ours = _measure(lab.namespace(GUEST), GUEST_ADDRESS)
+            lab.put(documents.empty())
+            with _gate(lab, directory) as guest:
+                by_hand = _measure(guest, INNER)
+    finally:
+        site.stop()
+    return ours, by_hand
+
+
+@contextmanager
+def _gate(lab: Lab, directory: Path) -> Iterator[str]:
+    """A guest's namespace behind a router that is a namespace with a strongSwan."""
+    place = end("gate", "public0", "02:00:cb:00:71:21", [f"{GATE}/24"])
+    guest = lab.namespace("inner")
+    namespace.create(guest)
+    _run(place, f"ip link add in0 type veth peer name eth0 netns {guest}")
+    for command in (f"address add {GATE_INNER}/16 dev in0", "link set in0 up"):
+        _run(place, f"ip {command}")
+    _run(place, "sysctl -qw net.ipv4.ip_forward=1")
+    for command in (
+        f"address add {INNER}/16 dev eth0",
+        "link set eth0 up",
+        f"route add default via {GATE_INNER}",
+    ):
+        _run(guest, f"ip {command}")
+    clamp = "tcp flags syn tcp option maxseg size set rt mtu"
+    _run(place, f"nft table ip clamp {{ chain f {{ type filter hook forward priority 0; {clamp}; }}; }}")
+    peer = Peer(place, lab.tree, directory / "gate")
+    peer.start(_swanctl(GATE, "10.1.0.0/16", SITE, "192.168.5.0/24"))
+    try:
+        peer.initiate("net")
+        yield guest
+    finally:
+        peer.stop()
+
+
+@contextmanager
+def _server(place: str) -> Iterator[None]:
+    shutil.which("iperf3") or exit("iperf3 is not installed: tests/bench/packages")
+    _run(place, "iperf3 --server --daemon --pidfile /run/sysvm-bench-iperf3.pid")
+    try:
+        yield
+    finally:
+        process = Path("/run/sysvm-bench-iperf3.pid").read_text().strip("\0\n ")
+        _run(place, f"kill {process}")
+
+
+def _measure(place: str, source: str) -> float:
+    deadline = time.monotonic() + 30
+    while namespace.run(place, ["ping", "-c1", "-W1", "-I", source, SITE_NETWORK]).returncode:
+        assert time.monotonic() < deadline, "no tunnel"
+    rates = []
+    for _ in range(_ROUNDS):
+        argv = ["iperf3", "--client", SITE_NETWORK, "--time", str(_SECONDS), "--json"]
+        said = json.loads(namespace.run(place, argv, check=True).stdout)
+        rates.append(said["end"]["sum_received"]["bits_per_second"])
+    return median(rates)
+
+
+def _users(lab: Lab) -> tuple[float, float, float, float]:
+    document = documents.empty()
+    certificate, key = Pki("bench").issue("vpn.bench.example")
+    access: dict[str, Any] = {
+        "pool": ["10.200.0.0/22"],
+        "ikev2": {
+            "address": documents.PUBLIC_ADDRESS, "identity": "vpn.bench.example",
+            "certificate": certificate, "private_key": key,
+        },
+        "users": {},
+    }  # fmt: skip
+    users = {f"user{number}": {"password": f"password {number}"} for number in range(USERS)}
+    puts = []
+    for _ in range(_ROUNDS):
+        lab.put({**document, "remote_access": access})
+        taken, report = lab.put({**document, "remote_access": {**access, "users": users}})
+        puts.append((taken, report.seconds))
+    patches = []
+    for number in range(_PATCHES):
+        patch = {"remote_access": {"users": {f"more{number}": {"password": "one more"}}}}
+        taken, report = lab.patch(patch)
+        patches.append((taken, report.seconds))
+    medians = (median(column) for rows in (puts, patches) for column in zip(*rows, strict=True))
+    put, applying, one, one_applying = medians
+    return put, applying, one, one_applying
+
+
+def _swanctl(own: str, network: str, other: str, far: str) -> str:
+    return f"""
+connections {{
+  peer {{
+    version = 2
+    local_addrs = {own}
+    remote_addrs = {other}
+    proposals = {_PROPOSALS[0]}
+    local {{
+      auth = psk
+      id = {own}
+    }}
+    remote {{
+      auth = psk
+    }}
+    children {{
+      net {{
+        local_ts = {network}
+        remote_ts = {far}
+        esp_proposals = {_PROPOSALS[1]}
+      }}
+    }}
+  }}
+}}
+secrets {{
+  ike-peer {{
+    secret = "{_PSK}"
+  }}
+}}
+"""
+
+
+def _run(place: str, command: str) -> None:
+    namespace.run(place, command.split(), check=True)

@@ -1,0 +1,176 @@
+"""Every sentence that refuses tunnels and remote access, and the place that it points to."""
+
+from typing import Any
+
+import pytest
+
+from appliance.certificate import whatever_has_expired
+from appliance.model import merge_patch
+from tests.examples import example, looked_up, problems
+
+EVERYTHING = example("everything")
+BRANCH = EVERYTHING["ipsec"]["branch"]["certificate"]
+REMOTE = EVERYTHING["remote_access"]["ikev2"]
+CERTIFICATE = "/ipsec/branch/certificate"
+AEAD = {"encryption": "aes256gcm16", "hash": "sha256", "group": "ecp256"}
+ENCRYPTED_KEY = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH=\n-----END ENCRYPTED PRIVATE KEY-----\n"
+EXPIRED = """-----BEGIN CERTIFICATE-----
+MIIBITCBx6ADAgECAgEBMAoGCCqGSM49BAMCMBoxGDAWBgNVBAMMD2V4cGlyZWQu
+ZXhhbXBsZTAeFw0yMDAxMDEwMDAwMDBaFw0yMTAxMDEwMDAwMDBaMBoxGDAWBgNV
+BAMMD2V4cGlyZWQuZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABOeh
+mVkHlC7+h/HNdI75r2yP4pK0thMgttoeMzjOwAvnS+/eDWfzL7kndc+KzfnRjeaJ
+NmbEiw6amjZrcnfLCgwwCgYIKoZIzj0EAwIDSQAwRgIhAJ1D9Sn2Oop9H+IVp76w
+JDuzQ8ODVjaurLASAqnzbO+GAiEA0bqp1Xf+IEg2qGIp9T1NDLy7SKxYivos9/gx
+U/jwppo=
+-----END CERTIFICATE-----
+"""
+
+
+def office(**fields: Any) -> dict[str, Any]:
+    return {"ipsec": {"office": fields}}
+
+
+def branch(**fields: Any) -> dict[str, Any]:
+    return {"ipsec": {"branch": {"certificate": fields}}}
+
+
+def access(**fields: Any) -> dict[str, Any]:
+    return {"remote_access": fields}
+
+
+CASES: list[tuple[dict[str, Any], str, str]] = [
+    (office(local_address="203.0.113.9"), "/ipsec/office/local_address", "no address of a public"),
+    (office(local_address="10.1.1.1"), "/ipsec/office/local_address", "no address of a public"),
+    (office(remote_address=None, remote_id=None), "/ipsec/office", "any address needs an ID"),
+    (
+        {"ipsec": {"old": {"remote_address": None, "remote_id": "old.example"}}},
+        "/ipsec/old",
+        "IKEv1 looks a pre-shared key up",
+    ),
+    (office(remote_address="203.0.113.6"), "/ipsec/office/remote_address", "own address"),
+    (office(remote_address="2001:db8::9"), "/ipsec/office/remote_address", "differ in family"),
+    (office(remote_address="192.168.5.9"), "/ipsec/office/remote_subnets/0", "the peer's own address"),
+    (office(psk=None), "/ipsec/office", "either a pre-shared key or a certificate"),
+    (
+        office(certificate=example("everything")["ipsec"]["branch"]["certificate"]),
+        "/ipsec/office",
+        "either a pre-shared key or a certificate",
+    ),
+    (office(psk="fifteen letters"), "/ipsec/office/psk", "less than 16 characters"),
+    (branch(private_key=REMOTE["private_key"]), f"{CERTIFICATE}/private_key", "doesn't belong to"),
+    (branch(private_key="no key"), f"{CERTIFICATE}/private_key", "no private key in PEM"),
+    (branch(private_key=ENCRYPTED_KEY), f"{CERTIFICATE}/private_key", "encrypted"),
+    (branch(certificate=EXPIRED), f"{CERTIFICATE}/certificate", "expired at 2021"),
+    (branch(peer_authority=EXPIRED), f"{CERTIFICATE}/peer_authority", "the peer's authority expired"),
+    (
+        {"ipsec": {"old": {"ike": {"proposals": [AEAD]}}}},
+        "/ipsec/old/ike/proposals/0",
+        "IKEv1 can't be protected by aes256gcm16",
+    ),
+    (
+        {"ipsec": {"old": {"obsolete": False}}},
+        "/ipsec/old/ike/proposals/0",
+        '3des, modp1024, sha1: obsolete, and taken only with "obsolete": true',
+    ),
+    (
+        office(esp={"proposals": [{"encryption": "aes256", "hash": "md5"}]}),
+        "/ipsec/office/esp/proposals/0",
+        "md5: obsolete",
+    ),
+    ({"ipsec": {"branch": {"link": "guest5"}}}, "/ipsec/branch/link", "no name for a tunnel's link"),
+    (office(link="vpn0"), "/ipsec/branch/link", "vpn0 is tunnel office's, too"),
+    (
+        office(remote_subnets=["fd00:5::/48"], local_subnets=["10.1.1.0/24"]),
+        "/ipsec/office/remote_subnets",
+        "differ in family",
+    ),
+    (
+        office(
+            split_subnets=True,
+            remote_subnets=[f"192.168.{n}.0/24" for n in range(100, 200)],
+            local_subnets=["10.1.1.0/26", "10.1.1.64/26", "10.1.1.128/26"],
+        ),
+        "/ipsec/office/remote_subnets",
+        "300 pairs of subnets; 256 at most",
+    ),
+    (office(local_subnets=["10.77.0.0/24"]), "/ipsec/office/local_subnets/0", "no route leads there"),
+    (office(local_subnets=["0.0.0.0/0"]), "/ipsec/office/local_subnets/0", "no route leads there"),
+    (office(remote_subnets=["10.1.1.64/26"]), "/ipsec/office/local_subnets/0", "the far side"),
+    (office(remote_subnets=["10.1.0.0/16"]), "/ipsec/office/remote_subnets/0", "network of guest0"),
+    (office(remote_subnets=["203.0.113.0/28"]), "/ipsec/office/remote_subnets/0", "network of public0"),
+    (office(remote_subnets=["10.9.1.0/24"]), "/ipsec/office/remote_subnets/0", "of route lab"),
+    (office(remote_subnets=["0.0.0.0/0"]), "/ipsec/office/remote_subnets/0", "overlaps everything"),
+    (office(remote_address="198.51.100.21"), "/ipsec/old/remote_address", "is tunnel office's, too"),
+    (office(remote_id="198.51.100.21"), "/ipsec/old", "is tunnel office's, too"),
+    (office(remote_subnets=["192.168.7.0/24"]), "/ipsec/old/remote_subnets/0", "of tunnel office"),
+    (office(remote_subnets=["192.168.0.0/21"]), "/ipsec/branch/remote_subnets/0", "of tunnel office"),
+    (office(remote_id="*"), "/ipsec/office/remote_id", "must be an address, a name"),
+    (office(remote_id="%any"), "/ipsec/office/remote_id", "must be an address, a name"),
+    (
+        office(esp={"proposals": [{"encryption": "aes256"}]}),
+        "/ipsec/office/esp/proposals/0",
+        "aes256 needs a hash",
+    ),
+    (
+        office(esp={"proposals": [{"encryption": "aes256gcm16", "hash": "sha256"}]}),
+        "/ipsec/office/esp/proposals/0",
+        "takes no hash",
+    ),
+    (access(pool=["10.1.1.0/26"]), "/remote_access/pool/0", "overlaps the network of guest0"),
+    (access(pool=["10.9.1.0/24"]), "/remote_access/pool/0", "of route lab"),
+    (access(pool=["192.168.5.0/25"]), "/remote_access/pool/0", "of tunnel office"),
+    (access(pool=["10.200.0.0/24", "10.201.0.0/24"]), "/remote_access/pool", "one network per family"),
+    (access(pool=["10.200.0.0/31"]), "/remote_access/pool/0", "too few or too many"),
+    (access(pool=["11.0.0.0/7"]), "/remote_access/pool/0", "without host bits"),
+    (access(subnets=["10.77.0.0/24"]), "/remote_access/subnets/0", "no route leads there"),
+    (
+        access(dns=["fd00::1"], pool=["10.200.0.0/24"]),
+        "/remote_access/dns/0",
+        "of a family that no user",
+    ),
+    (access(full_tunnel=False), "/remote_access/source_nat", "with a split tunnel"),
+    (access(source_nat="10.1.1.1"), "/remote_access/source_nat", "no IPv4 address of a public"),
+    (access(ikev2={"address": "10.1.1.1"}), "/remote_access/ikev2/address", "no address of a public"),
+    (
+        access(ikev2={"identity": "other.example"}),
+        "/remote_access/ikev2/identity",
+        "subject alternative",
+    ),
+    (access(ikev2={"certificate": EXPIRED}), "/remote_access/ikev2/certificate", "expired at 2021"),
+    (
+        access(ikev2={"private_key": BRANCH["private_key"]}),
+        "/remote_access/ikev2/private_key",
+        "doesn't belong to the certificate",
+    ),
+    (access(users={"eve": {"password": "**********"}}), "/remote_access/users/eve/password", "masked"),
+    (access(users={"eve": {"password": ""}}), "/remote_access/users/eve/password", "1 to 128"),
+    (access(users={"eve": {"password": "pässword"}}), "/remote_access/users/eve/password", "ASCII"),
+    (access(users={"%any": {"password": "x"}}), "/remote_access/users/%any", "match pattern"),
+]
+
+
+@pytest.mark.parametrize(("patch", "pointer", "text"), CASES, ids=lambda value: str(value)[-40:])
+def test_sentences(patch: dict[str, Any], pointer: str, text: str) -> None:
+    value = merge_patch(EVERYTHING, patch)
+    found = [(problem.pointer, problem.detail) for problem in problems(value)]
+    assert any(place == pointer and text in detail for place, detail in found), found
+    assert not any("only an example" in detail or "PRIVATE" in detail for _, detail in found)
+    if pointer.rpartition("/")[2] in str(patch):
+        looked_up(value, pointer)
+
+
+def test_a_stored_document_is_taken_whatever_has_expired_since() -> None:
+    value = merge_patch(EVERYTHING, branch(peer_authority=EXPIRED))
+    assert problems(value)
+    with whatever_has_expired():
+        assert not problems(value)
+    assert problems(value)
+
+
+def test_two_tunnels_may_lead_to_one_network_from_different_ones() -> None:
+    assert not problems(
+        merge_patch(
+            EVERYTHING,
+            {"ipsec": {"old": {"local_subnets": ["10.1.16.0/20"], "remote_subnets": ["192.168.5.0/24"]}}},
+        )
+    )
