@@ -15,7 +15,7 @@ from dhcp_clients import ask
 from flows import Echo, Flow, Pings
 from pair_lab import PairLab, announcements, document, leases, listening, offers, other
 from router_document import VM1, VM2
-from router_lab import FORWARDS, PUBLIC, STATIC, WEB, inside, until
+from router_lab import FORWARDS, PAIR_SECRET, PUBLIC, STATIC, WEB, inside, until
 from test_passwords import SECRET
 
 from appliance.runtime.container import Containers
@@ -400,10 +400,8 @@ def test_the_secret_is_shown_nowhere(pair: PairLab) -> None:
         said.append(router.run("journalctl", "--no-pager", "--output", "verbose"))
         said.append(router.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False))
         said.append(router.request("POST", "/v1/plan", document(name) | {"generation": 10**6}).text)
-        assert not [text for text in said if pair_lab.SECRET in text]
-        found = router.run(
-            "grep", "-rlaF", pair_lab.SECRET, "/run/sysvm", "/run/sysvm-redundancy", check=False
-        )
+        assert not [text for text in said if PAIR_SECRET in text]
+        found = router.run("grep", "-rlaF", PAIR_SECRET, "/run/sysvm", "/run/sysvm-redundancy", check=False)
         assert found.split() == ["/run/sysvm/redundancy/pair.json"]
         assert router.run("stat", "-c", "%a %U", "/run/sysvm/redundancy/pair.json").split() == [
             "600",
