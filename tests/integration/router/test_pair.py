@@ -42,7 +42,9 @@ def shared_pair(tree: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def pair(shared_pair: PairLab) -> PairLab:
     """Both routers up with the usual document, and r1 the primary."""
-    for router in shared_pair.routers.values():
+    for name, router in shared_pair.routers.items():
+        if not shared_pair.containers.status(name).running:
+            router.start()
         router.ready()
     shared_pair.put()
     shared_pair.make_primary("r1")
@@ -50,12 +52,12 @@ def pair(shared_pair: PairLab) -> PairLab:
 
 
 def flows(lab: PairLab) -> dict[str, Flow]:
-    """By source NAT (two guests with one port: one of them is given another), port forwards, static NAT."""
+    """By source NAT, port forwards and static NAT, both ways."""
     return {
         "source NAT, TCP": Flow(lab["vm1"], WEB, 7, udp=False, source=5000),
-        "source NAT, TCP, the same port": Flow(lab["vm2"], WEB, 7, udp=False, source=5000),
+        "static NAT, TCP, outwards": Flow(lab["vm2"], WEB, 7, udp=False, source=5000),
         "source NAT, UDP": Flow(lab["vm1"], WEB, 7, udp=True, source=5000),
-        "source NAT, UDP, the same port": Flow(lab["vm2"], WEB, 7, udp=True, source=5000),
+        "static NAT, UDP, outwards": Flow(lab["vm2"], WEB, 7, udp=True, source=5000),
         "port forward, TCP": Flow(lab["net"], FORWARDS, 8080, udp=False),
         "port forward, UDP": Flow(lab["net"], FORWARDS, 8081, udp=True),
         "static NAT, TCP": Flow(lab["net"], STATIC, 80, udp=False),
