@@ -344,7 +344,9 @@ def test_the_firewall_of_isolated_networks_has_both_families(lab: VpcLab) -> Non
     }
     lab.put(wanted)
     net = lab["net0"]
-    assert net.ask(TIERS6["a"], 80, source=WEB6) == f"a:80 saw {WEB6}"
+    # Addresses that have just come are nobody's until nobody has claimed them (RFC 4862, section 5.4).
+    seen = until(lambda: net.ask(TIERS6["a"], 80, source=WEB6), what="the guest")
+    assert seen == f"a:80 saw {WEB6}"
     assert net.refused(TIERS6["b"], 80, source=WEB6)
     assert net.ping("2001:db8::2") and not net.ping(TIERS6["a"])
     assert lab["a"].refused(WEB6, 80) and lab["b"].ask(WEB6, 80) == f"net0:80 saw {TIERS6['b']}"
