@@ -79,11 +79,14 @@ def ruleset_text(ruleset: Ruleset) -> str:
     return f"{ruleset.text}{fill}"
 
 
+_WHEN_SO = ("onlink", "virtual")
+
+
 def _line(resource: Resource) -> str:
     kind = type(resource).__name__.lower()
     fields = (
         f"{name}={value}"
         for name in resource.__slots__
-        if (value := getattr(resource, name)) not in (None, (), "", False)
+        if (value := getattr(resource, name)) not in (None, (), "") and (value or name not in _WHEN_SO)
     )
     return f"{kind} {' '.join(fields)}"

@@ -8,6 +8,7 @@ process that counts faults, keeps the two informed of leases and passwords, and 
 
 import hashlib
 import hmac
+import ipaddress
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -79,8 +80,12 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
 def _resources(
     document: RouterDocument, redundancy: Redundancy, virtual: list[Address], units: list[str]
 ) -> Iterator[Resource]:
-    for link, path in paths(document).items():
+    ways = paths(document)
+    for link, path in ways.items():
         yield Address(link=link, address=path.own)
+    for link in document.interfaces:
+        if is_shared(document, link) and link not in ways:
+            yield Address(link=link, address=anchor(redundancy))
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
     yield File(
@@ -94,6 +99,12 @@ def _resources(
     yield Unit(name=connections, restart_on=(_CONNTRACKD,), links=(redundancy.sync,))
     yield Unit(name=pair)
     yield Unit(name=vrrp, reload_on=(_KEEPALIVED,))
+
+
+def anchor(redundancy: Redundancy) -> str:
+    """An address that stays on links that are no paths, and that nobody uses: with a link's last address the
+    kernel takes all routes by that link away."""
+    return f"{ipaddress.IPv4Network(redundancy.path_network)[-1]}/32"
 
 
 def _keepalived(document: RouterDocument, redundancy: Redundancy, virtual: list[Address]) -> str:

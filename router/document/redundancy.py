@@ -26,7 +26,7 @@ class Tracking(Model):
     """A default gateway that doesn't answer ARP (RFC 826) or neighbour solicitations (RFC 4861)."""
     daemons: bool = True
     """A daemon of the document's that isn't running."""
-    seconds: Annotated[float, Field(ge=1.0, le=60.0)] = 3.0
+    seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """For so long a gateway is silent or a daemon dead before it is a fault; a link is one at once."""
 
 

@@ -27,6 +27,13 @@ TITLE = "Fail-over of a redundant pair"
 _ROUNDS = 5
 _CONNECTIONS = 100
 _ADDRESS = "192.0.2.100"
+_WHAT = f"""\
+The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by source
+NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping have run for 5 s.
+Milliseconds until the first answer to what was sent after that. `keepalived alone` is two namespaces
+with nothing but the shortest keepalived.conf of one instance and one address, whose first one dies, and
+a client that pings the address.
+"""
 _BARE = ("bchbare1", "bchbare2", "bchbareg")
 
 
@@ -45,11 +52,7 @@ def run(say: Say) -> str:
         rows.append((f"keepalived alone, {interval} ms", *_bare(interval)))
     return "\n\n".join(
         [
-            f"The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by "
-            "source NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping have run "
-            "for 5 s. Milliseconds until the first answer to what was sent after that. `keepalived alone` is two "
-            "namespaces with nothing but the shortest keepalived.conf of one instance and one address, whose first "
-            "one dies, and a client that pings the address.",
+            _WHAT,
             table(
                 (
                     "adverts",

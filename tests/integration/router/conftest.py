@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flows import Echo
 from ipsec_lab import peers as ipsec_peers
+from pair_lab import PairLab
 from router_document import document
-from router_lab import FORWARDS, Lab
+from router_lab import FORWARDS, WEB, Lab
 from vpc_lab import MACS as VPC_MACS
 from vpc_lab import TIERS, TIERS6, VpcLab
 
@@ -84,3 +86,30 @@ def unharmed(lab: Lab) -> Iterator[Lab]:
     assert lab.drift() == []
     assert lab["vm1"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
     assert lab["net"].ask(FORWARDS, 8080) == "vm1:80 saw 203.0.113.1"
+
+
+@pytest.fixture(scope="session")
+def shared_pair(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PairLab]:
+    containers = Containers(f"pair{os.getpid() % 10**8}")
+    containers.clear()
+    lab = PairLab(containers, tree("router"), tmp_path_factory.mktemp("pair"))
+    try:
+        lab.up()
+        for name, port, udp in (("net", 7, False), ("net", 7, True), ("vm1", 80, False), ("vm1", 81, True),
+                                ("vm2", 80, False), ("vm2", 80, True)):  # fmt: skip
+            Echo(lab[name], port, udp=udp, address=WEB if name == "net" else "0.0.0.0")
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def pair(shared_pair: PairLab) -> PairLab:
+    """Both routers up with the usual document, and r1 the primary."""
+    for name, router in shared_pair.routers.items():
+        if not shared_pair.containers.status(name).running:
+            router.start()
+        router.ready()
+    shared_pair.put()
+    shared_pair.make_primary("r1")
+    return shared_pair

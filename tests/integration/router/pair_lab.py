@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import router_document
-from router_lab import FAR, FORWARDS, GATEWAY, STATIC, UPSTREAMS, WEB, Client, Lab, inside, until
+from router_lab import (
+    FAR,
+    FORWARDS,
+    GATEWAY,
+    PAIR_SECRET,
+    STATIC,
+    UPSTREAMS,
+    WEB,
+    Client,
+    Lab,
+    inside,
+    until,
+)
 
 from appliance.runtime import namespace
 from appliance.runtime.container import Containers
@@ -19,7 +31,6 @@ from appliance.runtime.segment import port_name
 
 SEGMENTS = ("guest0", "guest1", "public0", "sync0", "control0")
 CONTROLS = {"r1": "169.254.3.2", "r2": "169.254.3.3"}
-SECRET = "correct horse battery staple"
 
 
 def macs(name: str) -> dict[str, str]:
@@ -43,7 +54,7 @@ def document(name: str, **redundancy: Any) -> dict[str, Any]:
         "priority": 12 - side,
         "virtual_router_id": 51,
         "peer": f"r{3 - side}",
-        "secret": SECRET,
+        "secret": PAIR_SECRET,
         "sync": "sync0",
         "paths": {"sync0": {"address": f"169.254.4.{side}/30", "peer": f"169.254.4.{3 - side}"}},
         **redundancy,

@@ -36,6 +36,7 @@ from appliance.runtime.naming import full_name, state_directory
 from appliance.runtime.runtime import Interface, Machine
 
 ROUTER = "r1"
+PAIR_SECRET = "correct horse battery staple"
 CONTROL = "169.254.3.2"
 MACS = {"guest0": "02:00:0a:01:01:01", "guest1": "02:00:0a:01:02:01", "public0": "02:00:cb:00:71:02",
         "control0": "02:00:a9:fe:03:02"}  # fmt: skip
@@ -361,6 +362,8 @@ class Lab:
         for section in ("ipsec", "remote_access"):
             if section in running:
                 running[section] = self.pushed[section]
+        if "redundancy" in running:
+            running["redundancy"]["secret"] = PAIR_SECRET
         running["generation"] += 1
         answer = self.request("POST", "/v1/plan", running)
         assert answer.status == 200, answer.text

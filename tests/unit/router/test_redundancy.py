@@ -36,7 +36,12 @@ def addresses(wanted: list[Resource]) -> set[tuple[str, str]]:
 
 def test_what_services_want_on_a_shared_link_is_keepaliveds() -> None:
     wanted = made()
-    assert addresses(wanted) == {("sync0", "169.254.4.1/30"), ("guest0", "169.254.128.0/31")}
+    assert addresses(wanted) == {
+        ("sync0", "169.254.4.1/30"),
+        ("guest0", "169.254.128.0/31"),
+        # So that routes by it stay when the addresses go.
+        ("public0", "169.254.135.255/32"),
+    }
     block = content(wanted, "keepalived.conf").partition("virtual_ipaddress_excluded {")[2]
     assert [line.strip() for line in block.partition("}")[0].strip().splitlines()] == [
         "10.1.1.1/24 dev guest0 no_track",
