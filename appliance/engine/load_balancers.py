@@ -189,14 +189,17 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
         candidate = Path(directory) / haproxy.CONFIG.name
         candidate.write_text(f"{item.text.replace(str(haproxy.CERTIFICATES), directory)}\n{sections}")
         ran = subprocess.run(
-            ["haproxy", "-c", "-q", "-f", candidate],
+            ["haproxy", "-c", "-f", candidate],
             capture_output=True,
             text=True,
             timeout=_CHECK_SECONDS,
             check=False,
         )
-        said = ran.stderr.replace(str(candidate), str(haproxy.CONFIG)).replace(directory, "")
-    return (said.strip() or f"status {ran.returncode}") if ran.returncode else ""
+    if not ran.returncode:
+        return ""
+    alerts = [line for line in ran.stderr.splitlines() if line.startswith("[ALERT]")]
+    said = "; ".join(line.partition(" : config : ")[2] or line for line in alerts)
+    return said.replace(str(candidate), str(haproxy.CONFIG)).replace(directory, "") or ran.stderr
 
 
 # --- the process --------------------------------------------------------------------------------------

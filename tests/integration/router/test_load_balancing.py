@@ -62,9 +62,7 @@ def test_servers_are_weighed_drained_added_and_removed_without_a_reload(lab: Lab
     assert spread(lab["net"], URL, 6) == {"vm2": 3, "vm3": 3}
     patched(lab, vm2={"state": "maintenance"}, vm1={"state": "ready", "weight": 1})
     assert spread(lab["net"], URL, 6) == {"vm1": 3, "vm3": 3}
-    patched(lab, vm1={"address": VM2})
-    assert lab.request("GET", "/v1/config").status == 200
-    lab.patch({"load_balancers": {"web": {"servers": {"vm2": None}}}})
+    patched(lab, vm1={"address": VM2}, vm2=None)
     assert spread(lab["net"], URL, 6) == {"vm2": 3, "vm3": 3}, "vm1 is at vm2's address now"
     patched(lab, vm1=None)
     assert spread(lab["net"], URL, 4) == {"vm3": 4}
@@ -160,7 +158,7 @@ def test_an_inserted_cookie_leads_back_even_to_what_is_drained(lab: Lab, webs: W
     assert cookies == {"SERVER": name}
     again = ("--cookie", f"SERVER={name}; other=1")
     assert spread(lab["net"], URL, 5, *again) == {name: 5}
-    assert webs[name].seen[-1]["headers"]["Cookie"] == "other=1", "servers don't see it"
+    assert webs[name].seen[-1]["headers"]["cookie"] == "other=1", "servers don't see it"
     patched(lab, **{name: {"state": "drain"}})
     assert spread(lab["net"], URL, 3, *again) == {name: 3}
     assert name not in spread(lab["net"], URL, 4)
@@ -180,7 +178,7 @@ def test_a_prefixed_cookie(lab: Lab, webs: Webs) -> None:
     name, cookies = cookie(lab)
     assert cookies == {"SID": f"{name}~abc"}
     assert spread(lab["net"], URL, 4, "--cookie", f"SID={name}~abc") == {name: 4}
-    assert webs[name].seen[-1]["headers"]["Cookie"] == "SID=abc"
+    assert webs[name].seen[-1]["headers"]["cookie"] == "SID=abc"
 
 
 def test_a_rewritten_cookie(lab: Lab, webs: Webs) -> None:
@@ -231,9 +229,9 @@ def test_the_proxy_protocol_tells_who_the_client_is(lab: Lab, webs: Webs, versio
 def test_http_says_whom_a_request_is_from(lab: Lab, webs: Webs) -> None:
     balancing(lab)
     headers = curl(lab["net"], URL)["headers"]
-    assert (headers["X-Forwarded-For"], headers["X-Forwarded-Proto"]) == ("203.0.113.1", "http")
+    assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ("203.0.113.1", "http")
     balancing(lab, forwarded_for=False)
-    assert "X-Forwarded-For" not in curl(lab["net"], URL)["headers"]
+    assert "x-forwarded-for" not in curl(lab["net"], URL)["headers"]
 
 
 def test_keep_alive(lab: Lab, webs: Webs) -> None:
