@@ -256,6 +256,7 @@ def test_connection_limits(lab: Lab, webs: Webs) -> None:
         if not fields:
             patched(lab, vm1={"max_connections": 1}, vm2={"state": "maintenance"})
         with lab["net"].socket() as first, lab["net"].socket() as second:
+            first.settimeout(5)
             for connected in (first, second):
                 connected.connect((PUBLIC, PORT))
             first.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
