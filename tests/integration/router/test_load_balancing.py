@@ -285,6 +285,20 @@ def test_timeouts(lab: Lab, webs: Webs) -> None:
         assert b"408" in slow.recv(1000)
 
 
+def test_clients_of_the_other_family(lab: Lab, webs: Webs) -> None:
+    lab["net"].run("ip", "address", "replace", "2001:db8::1/64", "dev", "eth0", "nodad")
+    changed = document()
+    changed["interfaces"]["public0"]["addresses"].append("2001:db8::2/64")
+    web = {**two(source_cidrs=["2001:db8::/64"]), "address": "2001:db8::2"}
+    other = {**web, "port": PORT + 1, "source_cidrs": ["2001:db8:9::/64"]}
+    lab.put({**changed, "load_balancers": {"web": web, "other": other}})
+    url = f"http://[2001:db8::2]:{PORT}/"
+    until(lambda: curl(lab["net"], url, "--globoff", check=False), what="its address is there")
+    assert spread(lab["net"], url, 4, "--globoff") == {"vm1": 2, "vm2": 2}
+    assert webs["vm1"].seen[-1]["headers"]["x-forwarded-for"] == "2001:db8::1"
+    assert curl(lab["net"], f"http://[2001:db8::2]:{PORT + 1}/", "--globoff", check=False) is None
+
+
 def test_an_internal_one_is_for_guests(lab: Lab, webs: Webs) -> None:
     changed = document()
     changed["interfaces"]["guest0"]["addresses"].append("10.1.1.2/24")
