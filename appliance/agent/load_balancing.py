@@ -3,6 +3,7 @@
 A process that takes over counts from 0; Prometheus' rates allow for that.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ _SERVER_COUNTS = {
     "seconds_in_status": "lastchg",
 }
 _RESPONSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_TAKING = ("UP", "no check")
 _FRONT, _ALL = "FRONTEND", "BACKEND"
 
 
@@ -59,9 +61,14 @@ def statistics() -> Statistics:
 
 
 def _server(row: Mapping[str, str]) -> dict[str, Any]:
-    """`status`, `check`: as HAProxy's management guide has them, 9.1 (UP, DOWN, DRAIN; L4OK, L7STS)."""
+    """`status`, `check`: as HAProxy's management guide has them, 9.1 (UP, DOWN, MAINT; L4OK, L7STS). DRAIN
+    is one whose weight is 0."""
+    # Without how far it has come on its way: "UP 1/3".
+    status = re.sub(r" [0-9]+/[0-9]+$", "", row["status"])
+    if row["uweight"] == "0" and status in _TAKING:
+        status = "DRAIN"
     return {
-        "status": row["status"],
+        "status": status,
         "address": row["addr"],
         "backup": row["bck"] == "1",
         "check": row["check_status"].removeprefix("* ") or None,
@@ -126,7 +133,7 @@ def _server_metrics(found: Statistics) -> Iterator[Metric]:
         for of, item in found.items()
         for name, server in item["servers"].items()
     ]
-    up = [(labels, server["status"].startswith(("UP", "no check"))) for labels, server in servers]
+    up = [(labels, float(server["status"] in _TAKING)) for labels, server in servers]
     yield "load_balancer_server_up", "gauge", "1 for a server that takes new sessions", up
     for name, text in (
         ("weight", "Weight; 0 while it is drained"),

@@ -27,6 +27,7 @@ _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
 _REMOVAL_SECONDS = 5
 _PRIVATE = 0o600
+_SERVER = "    server "
 Servers = dict[str, dict[str, haproxy.Observed]]
 
 
@@ -62,11 +63,14 @@ def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
             if have != backend.servers:
                 yield from _servers(name, backend.of.servers, have)
     text, path = _config(item, (backend.section for backend in made.values())), config_path(host)
-    if _read(path) != text:
+    present = _read(path)
+    # Who has changed more of the file than we ever do while a process runs may have had it loaded.
+    current = current and (present is None or _without_servers(present) == _without_servers(text))
+    if present != text:
         yield Change(
             kind=KIND,
             name=str(path),
-            action="update" if path.exists() else "create",
+            action="create" if present is None else "update",
             run=lambda: disk.replace(path, text.encode(), mode=_PRIVATE),
         )
     if running is not None and not current:
@@ -134,8 +138,12 @@ def _make(name: str, backend: Backend) -> _Made:
     return _Made(backend, _section(name, backend), servers)
 
 
+def _without_servers(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith(_SERVER)]
+
+
 def _section(name: str, backend: Backend) -> str:
-    lines = (f"    server {name} {_words(server)}\n" for name, server in backend.servers.items())
+    lines = (f"{_SERVER}{name} {_words(server)}\n" for name, server in backend.servers.items())
     return backend.text + "".join(lines)
 
 
@@ -189,14 +197,17 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
         candidate = Path(directory) / haproxy.CONFIG.name
         candidate.write_text(f"{item.text.replace(str(haproxy.CERTIFICATES), directory)}\n{sections}")
         ran = subprocess.run(
-            ["haproxy", "-c", "-q", "-f", candidate],
+            ["haproxy", "-c", "-f", candidate],
             capture_output=True,
             text=True,
             timeout=_CHECK_SECONDS,
             check=False,
         )
-        said = ran.stderr.replace(str(candidate), str(haproxy.CONFIG)).replace(directory, "")
-    return (said.strip() or f"status {ran.returncode}") if ran.returncode else ""
+    if not ran.returncode:
+        return ""
+    alerts = [line for line in ran.stderr.splitlines() if line.startswith("[ALERT]")]
+    said = "; ".join(line.partition(" : config : ")[2] or line for line in alerts)
+    return said.replace(str(candidate), str(haproxy.CONFIG)).replace(directory, "") or ran.stderr
 
 
 # --- the process --------------------------------------------------------------------------------------

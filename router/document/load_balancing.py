@@ -12,18 +12,22 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0.1, le=86400)]
 """Rounded to milliseconds."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-_PEM = r"^[A-Za-z0-9+/=\n -]+$"
+PEM = re.compile(
+    r"^(-----BEGIN [A-Z0-9 ]+-----\n([A-Za-z0-9+/=]{1,76}\n)+-----END [A-Z0-9 ]+-----(\n+|$))+$"
+)
+"""What OpenSSL reads, without text around it. Encrypted keys have headers in it, too."""
+_KEY = r"[A-Za-z0-9+/=:,\n -]+"
 _MOST_PEM = 65536
 
 
 def _pem(secret: Secret) -> Secret:
     text = secret.get_secret_value()
-    if len(text) > _MOST_PEM or not re.fullmatch(_PEM, text):
+    if len(text) > _MOST_PEM or not re.fullmatch(_KEY, text):
         raise ValueError("must be PEM (RFC 7468), and nothing else")
     return secret
 
 
-Pem = Annotated[str, Field(pattern=_PEM, max_length=_MOST_PEM)]
+Pem = Annotated[str, Field(pattern=PEM.pattern, max_length=_MOST_PEM)]
 """RFC 7468, without text around it."""
 SecretPem = Annotated[Secret, AfterValidator(_pem)]
 CookieName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from appliance.memo import per_key
 from appliance.model import Problem, pointer
 from router.document import Certificate, RouterDocument
+from router.document.load_balancing import PEM
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -73,10 +74,22 @@ def _chain(item: Certificate, own: "x509.Certificate") -> Iterator[tuple[str, st
         yield "chain", "there is no certificate in PEM (RFC 7468)"
     issued = own
     for issuer in chain:
+        if not _is_authority(issuer):
+            yield "chain", f"{_subject(issuer)} is no authority that could have issued another"
+            return
         if not _issued_by(issued, issuer):
             yield "chain", f"{_subject(issued)} isn't issued by {_subject(issuer)}, which comes next"
             return
         issued = issuer
+
+
+def _is_authority(certificate: "x509.Certificate") -> bool:
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound
+
+    try:
+        return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    except (ExtensionNotFound, ValueError):
+        return False
 
 
 def _issued_by(issued: "x509.Certificate", issuer: "x509.Certificate") -> bool:
@@ -104,6 +117,8 @@ def _key(item: Certificate, own: "x509.Certificate") -> Iterator[tuple[str, str]
         yield "key", "its key is encrypted; give it without a passphrase"
         return
     except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if key is None or not PEM.fullmatch(item.key.get_secret_value()):
         yield "key", "its key is no private key in PEM (RFC 7468)"
         return
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):

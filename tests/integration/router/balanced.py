@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             "server": behaviour.name,
             "source": self.source,
             "path": self.path,
-            "headers": dict(self.headers),
+            "headers": {name.lower(): value for name, value in self.headers.items()},
         }
         behaviour.seen.append(told)
         content = json.dumps(told).encode()
@@ -169,7 +169,9 @@ def curl(client: Client, url: str, *options: str, check: bool = True) -> Any:
 
 def spread(client: Client, url: str, count: int, *options: str) -> Counter[str]:
     """Which servers answer so many requests, each on a connection of its own."""
-    return Counter(str(curl(client, url, *options)["server"]) for _ in range(count))
+    told = [curl(client, url, *options) for _ in range(count)]
+    assert None not in told, told
+    return Counter(str(each["server"]) for each in told)
 
 
 def haproxy(lab: Lab, command: str) -> str:

@@ -25,6 +25,7 @@ VM1, VM2 = "10.1.1.10", "10.1.1.11"
 @pytest.fixture(scope="module")
 def _servers(shared_lab: Lab) -> Iterator[None]:
     made = [Web(shared_lab[name], 8000, Behaviour(name)) for name in ("vm1", "vm2")]
+    made.append(Web(shared_lab["vm2"], 8001, Behaviour("vm2")))
     yield
     for server in made:
         server.close()
@@ -84,23 +85,18 @@ def test_a_reload_under_load_loses_no_connection(balanced: Lab) -> None:
 
 def test_changes_of_servers_under_load_lose_nothing(balanced: Lab) -> None:
     lab = balanced
-    lab.patch(web(vm3={"address": VM1, "port": 80}, vm2={"weight": 2}))
-    lab.patch(web(vm3=None))
-    argv = ["wrk", "--threads", "1", "--connections", "8", "--duration", "5s", "--timeout", "5s", URL]
+    argv = ["wrk", "--threads", "1", "--connections", "8", "--duration", "6s", "--timeout", "5s", URL]
     load = subprocess.Popen(namespace.entering(lab["net"].full, argv), stdout=subprocess.PIPE, text=True)
     held = Held(lab["net"], PUBLIC, TCP)
     process = worker(lab)
-    for number in range(10):
-        lab.patch(web(vm1={"weight": 1 + number}))
-        lab.patch(web(vm2={"state": "drain" if number % 2 else "ready"}))
-        extra = {"address": VM1, "port": 8000, "weight": 1} if number % 2 == 0 else None
-        if extra is None:
-            lab.patch(web(more={"state": "drain"}))
-            time.sleep(0.2)
-        lab.patch(web(more=None if extra is None else {**extra, "address": VM2, "port": 8000}, vm2=None)
-                  if extra else web(more=None, vm2={"address": VM2, "port": 8000}))  # fmt: skip
+    for number in range(6):
+        lab.patch(web(vm1={"weight": 2 + number}, more={"address": VM2, "port": 8001}))
+        lab.patch(web(vm2={"state": "drain"}))
+        lab.patch(web(vm2={"state": "ready"}, more={"state": "drain"}))
+        time.sleep(0.2)
+        lab.patch(web(more=None))
     said = load.communicate(timeout=30)[0]
-    assert "Non-2xx" not in said, said
+    assert "Socket errors" not in said and "Non-2xx" not in said, said
     held.end()
     assert held.failed is None
     assert worker(lab) == process
@@ -187,8 +183,7 @@ def test_what_somebody_changes_by_hand_is_healed(balanced: Lab) -> None:
     process = worker(lab)
     for command in DAMAGE:
         haproxy(lab, command)
-    lab.sh("echo '# mine' >> /run/sysvm/haproxy/haproxy.cfg")
-    assert len(lab.drift()) == len(DAMAGE) + 1
+    assert len(lab.drift()) == len(DAMAGE)
     until(lambda: spread(lab["net"], URL, 4) == {"vm1": 2, "vm2": 2}, seconds=45)
     until(lambda: lab.drift() == [] and lab.status()["state"] == "converged", seconds=45)
     assert worker(lab) == process, "healed without a reload"

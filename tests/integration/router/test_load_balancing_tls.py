@@ -17,8 +17,8 @@ from tests.unit.router.pem import Identity, identity
 
 PORT, PASSED = 8443, 8444
 VM1 = "10.1.1.10"
-CA = identity("Test authority")
-MIDDLE = identity("Test intermediate", issuer=CA)
+CA = identity("Test authority", authority=True)
+MIDDLE = identity("Test intermediate", issuer=CA, authority=True)
 ONE, TWO = identity("one.example", issuer=MIDDLE), identity("two.example", issuer=MIDDLE)
 
 
@@ -89,13 +89,13 @@ def test_a_client_gets_the_certificate_of_the_name_it_asks_for(encrypted: Lab) -
     for name in ("one.example", "two.example"):
         # The chain leads from it to the authority that the client trusts.
         with connect(lab, name) as connected:
-            assert asked(connected)["headers"]["X-Forwarded-Proto"] == "https"
+            assert asked(connected)["headers"]["x-forwarded-proto"] == "https"
     assert shown(lab, "two.example") == der(TWO)
     assert shown(lab, "other.example") == der(ONE), "the first, for any other name"
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(lab, "other.example")
     with pytest.raises(ssl.SSLCertVerificationError):
-        connect(lab, "one.example", using=context(identity("Somebody else")))
+        connect(lab, "one.example", using=context(identity("Somebody else", authority=True)))
     assert lab["net"].ask(PUBLIC, PORT) in (None, ""), "nothing in the clear"
 
 
@@ -208,7 +208,7 @@ def test_its_key_is_in_no_log_no_plan_and_no_answer(encrypted: Lab) -> None:
         lab.sh("journalctl --no-pager; cat /proc/[0-9]*/cmdline 2>/dev/null || true").replace("\0", " "),
     ]
     broken = identity("one.example", issuer=CA)
-    patch = {"certificates": {"one": {**certificate(ONE), "certificate": broken.certificate}}}
+    patch = {"certificates": {"one": {**certificate(ONE), "chain": None, "certificate": broken.certificate}}}
     refused = lab.patch(patch, status=422)
     (error,) = refused["errors"]
     assert error["pointer"] == "/certificates/one/key"

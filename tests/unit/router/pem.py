@@ -33,6 +33,7 @@ def identity(
     issuer: Identity | None = None,
     days: tuple[int, int] = (-1, 30),
     kind: str = "ec",
+    authority: bool = False,
 ) -> Identity:
     """Valid from one day to another, counted from now; signed by itself unless there is an issuer."""
     secret = _secret(kind)
@@ -49,6 +50,7 @@ def identity(
         .not_valid_before(now + datetime.timedelta(days=days[0]))
         .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .sign(signer, hashes.SHA256())
     )
     return Identity(

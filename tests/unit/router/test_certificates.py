@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from appliance import roles
 from appliance.model import merge_patch
@@ -11,8 +12,15 @@ from router.validation import certificates
 from tests.examples import example, problems, read
 from tests.unit.router.pem import identity
 
-CA, OTHER = identity("Authority"), identity("Other authority")
+CA, OTHER = identity("Authority", authority=True), identity("Other authority", authority=True)
 WWW = identity("www.example.org", issuer=CA)
+LEAFS = identity("leafs.example", issuer=WWW)
+SPACED = WWW.certificate.replace("\n", " \n")
+OLD = WWW.secret.private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.TraditionalOpenSSL,
+    serialization.BestAvailableEncryption(b"secret"),
+).decode()
 NONSENSE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
@@ -28,7 +36,7 @@ def refused(**fields: Any) -> list[tuple[str, str]]:
 def test_a_good_one_is_taken() -> None:
     assert refused() == []
     assert refused(chain=CA.certificate) == []
-    middle = identity("Middle", issuer=CA)
+    middle = identity("Middle", issuer=CA, authority=True)
     leaf = identity("leaf.example", issuer=middle)
     pair = {"certificate": leaf.certificate, "key": leaf.key}
     assert refused(**pair, chain=middle.certificate + CA.certificate) == []
@@ -49,6 +57,11 @@ def test_a_good_one_is_taken() -> None:
         ({"certificate": WWW.certificate + CA.certificate}, "certificate", "further ones belong in chain"),
         ({"certificate": NONSENSE}, "certificate", "there is no one certificate in PEM"),
         ({"chain": OTHER.certificate}, "chain", "isn't issued by 'CN=Other authority'"),
+        ({"certificate": LEAFS.certificate, "key": LEAFS.key, "chain": WWW.certificate},
+         "chain", "'CN=www.example.org' is no authority"),
+        ({"certificate": SPACED}, "certificate", "should match pattern"),
+        ({"key": OLD}, "key", "its key is encrypted"),
+        ({"key": WWW.key.replace("\n", " \n")}, "key", "no private key"),
         ({"chain": CA.key}, "chain", "there is no certificate in PEM"),
     ],
 )  # fmt: skip
@@ -77,7 +90,7 @@ def test_its_time(days: tuple[int, int], sentence: str) -> None:
     ((pointer, said),) = refused(certificate=late.certificate, key=late.key)
     assert pointer == "certificate"
     assert sentence in said
-    ended = identity("Ended authority", days=days)
+    ended = identity("Ended authority", days=days, authority=True)
     leaf = identity("www.example.org", issuer=ended)
     ((pointer, said),) = refused(certificate=leaf.certificate, key=leaf.key, chain=ended.certificate)
     assert pointer == "chain"
