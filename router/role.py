@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
-from router import accounting, dnsmasq, fast_path, metadata, ruleset
+from router import accounting, dnsmasq, fast_path, limits, metadata, ruleset
 from router.document import RouterDocument
 from router.validation import problems
 
@@ -12,6 +12,7 @@ Document = RouterDocument
 
 SERVICES = [
     ruleset,
+    limits,
     fast_path,
     interfaces,
     dnsmasq,

@@ -7,7 +7,7 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.services.interfaces import link_towards
 from appliance.template import render
-from router import firewall, listening, nat, port_forward
+from router import admission, firewall, limits, listening, nat, port_forward
 from router.document import RouterDocument
 from router.listening import Listener
 from router.network import guest_networks
@@ -49,6 +49,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         },
         api_port=API_PORT,
         fast_path=document.fast_path,
+        limited=any(limits.kept_out(document).values()),
         ingress_policy=document.firewall.ingress.policy,
         egress_policies={
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
@@ -60,8 +61,15 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **nat.elements(document),
         **firewall.elements(document),
         **listening.elements(_listeners(document)),
+        **limits.kept_out(document),
     }
-    yield Ruleset(table=TABLE, text=text, elements=elements)
+    yield Ruleset(
+        table=TABLE,
+        text=text,
+        elements=elements,
+        admissions=admission.ADMISSIONS,
+        admitted=admission.admitted(document),
+    )
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
 

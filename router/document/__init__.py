@@ -20,6 +20,7 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.limits import Limit, Limits, Rate, Usual
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.text import Base64, LineText, OptionText, Verdict
@@ -38,6 +39,8 @@ class RouterDocument(Document):
     fast_path: bool = True
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
     quicker, and counted all the same. They outlive a change of rules with it as without."""
+    limits: Limits = Limits()
+    """Rates and connections of networks, guests and public addresses."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     accounting: Accounting | None = None
 
@@ -58,15 +61,19 @@ __all__ = [
     "Ingress",
     "IngressRule",
     "LeaseSeconds",
+    "Limit",
+    "Limits",
     "LineText",
     "MailExchange",
     "MetadataNetwork",
     "OptionText",
     "PortForward",
+    "Rate",
     "Reservation",
     "RouterDocument",
     "SourceNat",
     "StaticNat",
     "Upstream",
+    "Usual",
     "Verdict",
 ]

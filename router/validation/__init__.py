@@ -14,6 +14,7 @@ from router.validation import (
     dns,
     firewall,
     interfaces,
+    limits,
     metadata,
     nat,
     port_forwards,
@@ -33,6 +34,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     port_forwards.problems: ("interfaces", "static_nat", "port_forwards"),
     firewall.problems: ("interfaces", "firewall"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
+    limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
 }
 
 

@@ -26,6 +26,7 @@ NASTY = {
 }  # fmt: skip
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
 _ELEMENT = re.compile(r"[0-9][0-9./ -]*")
+_LIMITED = re.compile(r"[0-9a-z][0-9a-z_.:/ -]*")
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 
@@ -81,10 +82,13 @@ def shape_of(resource: Resource) -> Any:
                 assert len(lines(record)) == 1 == len(record.splitlines())
             return resource.path, [record_shape(resource.path, line) for line in resource.records.values()]
         case Ruleset():
-            for elements in resource.elements.values():
+            for name, elements in resource.elements.items():
+                # Those have MAC addresses, IPv6, and names of chains.
+                plain = _LIMITED if resource.table == "sysvm_limits" or name.endswith("6") else _ELEMENT
                 for key, mapped in elements.items():
-                    assert _ELEMENT.fullmatch(key), key
-                    assert mapped is None or _ELEMENT.fullmatch(mapped), mapped
+                    assert plain.fullmatch(key), key
+                    assert mapped is None or plain.fullmatch(mapped), mapped
+            assert all(_LIMITED.fullmatch(name) for name in resource.limits)
             return len(lines(resource.text)), [*map(len, resource.elements.values())]
         case Password():
             return "password"

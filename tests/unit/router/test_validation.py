@@ -259,6 +259,33 @@ CASES: dict[str, list[Case]] = {
             "10.1.0.0/16 is not within 10.1.1.0/24",
         ),
     ],
+    "limits": [
+        (
+            {"limits": {"guests": {"02:00:00:00:00:77": {"connections": 1}}}},
+            "/limits/guests/02:00:00:00:00:77",
+            "neither a reservation nor metadata",
+        ),
+        (
+            {"limits": {"guests": {"10.1.99.1": {"connections": 1}}}},
+            "/limits/guests/10.1.99.1",
+            "on no guest network",
+        ),
+        (
+            {"limits": {"guests": {"10.1.1.10": {"connections": 1}}}},
+            "/limits/guests/10.1.1.10",
+            f"10.1.1.10 has that of {WEB}, too",
+        ),
+        (
+            {"limits": {"networks": {"guest7": {"connections": 1}}}},
+            "/limits/networks/guest7",
+            "no guest interface",
+        ),
+        (
+            {"limits": {"addresses": {"192.0.2.1": {"connections": 1}}}},
+            "/limits/addresses/192.0.2.1",
+            "no address of a public interface",
+        ),
+    ],
     "metadata": [
         (
             guest0("metadata", {"guests": {"02:00:00:00:00:77": {"instance_id": "i"}}}),
