@@ -139,7 +139,7 @@ class Ruleset:
     `text` is its structure in nft syntax (sets, maps and chains, no elements), swapped in one
     transaction when it changes. `elements` holds what grows: set name -> element -> mapped value, or
     None for a plain set; both in the form that nft lists (`203.0.113.5 . tcp . 80`). `limits` are named
-    objects that maps lead to. Sets that packets fill (`flags dynamic`) are nobody's to compare.
+    objects that maps lead to. A set that is not named there at all is one that packets fill.
     """
 
     table: str

@@ -1,6 +1,6 @@
 """The roles an appliance can have; each is a package with a document, services and checks of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -35,6 +35,10 @@ class Role(Protocol):
     def checks(self, document: Any) -> Iterator[Check]: ...
 
     def problems(self, document: Any, known_good: Any = None) -> list[Problem]: ...
+
+    def origins(self, document: Any, stage: Any) -> Sequence[str]:
+        """The places of the document (RFC 6901) that a verdict about a packet comes from; see
+        agent/explanation.py."""
 
 
 def role(name: str) -> Role:

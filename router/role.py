@@ -1,6 +1,7 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from appliance.checks import Check
 from appliance.services import interfaces, time
@@ -29,4 +30,11 @@ def checks(document: RouterDocument) -> Iterator[Check]:
         yield from service.checks(document)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "problems"]
+def origins(document: RouterDocument, stage: Any) -> Sequence[str]:
+    # With the first question: nobody asks one while an agent starts.
+    from router import explain
+
+    return explain.origins(document, stage)
+
+
+__all__ = ["SEALED", "SERVICES", "Document", "checks", "origins", "problems"]

@@ -118,7 +118,8 @@ def _error(answer: bytes, offset: int) -> OSError:
     return OSError(number, "The kernel's connection tracking says no")
 
 
-def _attributes(content: bytes) -> dict[int, bytes]:
+def attributes(content: bytes) -> dict[int, bytes]:
+    """A netlink message's attributes by type."""
     found = {}
     offset = 0
     while offset + 4 <= len(content):
@@ -131,7 +132,7 @@ def _attributes(content: bytes) -> dict[int, bytes]:
 
 
 def _parsed(content: bytes) -> Connection | None:
-    found = _attributes(content[4:])
+    found = attributes(content[4:])
     if _ORIGINAL not in found or _REPLY not in found:
         return None
     version, protocol, original = _tuple(found[_ORIGINAL])
@@ -159,8 +160,8 @@ def _attribute(kind: int, content: bytes) -> bytes:
 
 def _tuple(content: bytes) -> tuple[int, int, Tuple]:
     """Version of IP, protocol, and the tuple."""
-    found = _attributes(content)
-    addresses, transport = _attributes(found.get(1, b"")), _attributes(found.get(2, b""))
+    found = attributes(content)
+    addresses, transport = attributes(found.get(1, b"")), attributes(found.get(2, b""))
     version = 4 if 1 in addresses else 6
     source, destination = (addresses.get(kind, b"") for kind in ((1, 2) if version == 4 else (3, 4)))
     number = {kind: int.from_bytes(value, "big") for kind, value in transport.items()}
@@ -178,9 +179,9 @@ def _tuple(content: bytes) -> tuple[int, int, Tuple]:
 
 
 def _tcp_state(content: bytes) -> str:
-    state = _attributes(_attributes(content).get(1, b"")).get(1, b"\0")[0]
+    state = attributes(attributes(content).get(1, b"")).get(1, b"\0")[0]
     return _TCP_STATES[state] if state < len(_TCP_STATES) else str(state)
 
 
 def _bytes(content: bytes | None) -> int | None:
-    return None if content is None else int.from_bytes(_attributes(content).get(2, b""), "big")
+    return None if content is None else int.from_bytes(attributes(content).get(2, b""), "big")

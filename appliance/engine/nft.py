@@ -48,6 +48,9 @@ class Nft:
         self._socket.settimeout(5)
         self._flowtables: bool | None = None
 
+    def close(self) -> None:
+        self._socket.close()
+
     def run(self, commands: str) -> None:
         """Commands in nft syntax, as one transaction: all of them take effect or none."""
         with _LIBRARY:

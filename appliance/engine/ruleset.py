@@ -93,9 +93,9 @@ def _much_goes(ruleset: Ruleset, observed: Observed) -> bool:
     """The kernel takes an element out of a set of intervals in a time that grows with the set: ten thousand
     of them one by one take seconds, where a whole new table takes tenths of one."""
     gone = sum(
-        len(have) - len(ruleset.elements.get(name, {}))
-        for name, have in observed.elements.items()
-        if ruleset.elements.get(name) is not have
+        len(have) - len(want)
+        for name, want in ruleset.elements.items()
+        if (have := observed.elements.get(name, {})) is not want
     )
     return gone > _MOST_GONE
 
@@ -128,7 +128,7 @@ def _observe(table: str, host: Host) -> Observed | None:
             item[kind]["name"]: dict(map(_element, item[kind].get("elem", [])))
             for item in listing
             for kind in ("set", "map")
-            if kind in item and "dynamic" not in item[kind].get("flags", [])
+            if kind in item
         },
         limits={item["limit"]["name"]: _limit(item["limit"]) for item in listing if "limit" in item},
     )
@@ -193,7 +193,7 @@ _UNITS = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
 def _limit(listed: Mapping[str, Any]) -> Limit:
     return Limit(
         rate=listed["rate"] * _UNITS[listed.get("rate_unit", "bytes")],
-        burst=listed["burst"] * _UNITS[listed.get("burst_unit", "bytes")],
+        burst=listed.get("burst", 0) * _UNITS[listed.get("burst_unit", "bytes")],
     )
 
 
@@ -287,8 +287,8 @@ def _delta(ruleset: Ruleset, observed: Observed) -> tuple[str, str]:
         else {name for name, limit in observed.limits.items() if ruleset.limits.get(name) != limit}
     )
     deleted, created, added, removed = [], [], 0, 0
-    for name in sorted(ruleset.elements.keys() | observed.elements.keys()):
-        want, have = ruleset.elements.get(name, {}), observed.elements.get(name, {})
+    for name, want in sorted(ruleset.elements.items()):
+        have = observed.elements.get(name, {})
         if (want is have or want == have) and not unlike:
             continue
         gone = [

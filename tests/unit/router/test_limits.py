@@ -125,7 +125,7 @@ def test_a_router_without_networks_has_none() -> None:
 def test_wrong_values_have_their_place() -> None:
     for section, place, words in (
         ({"guests": {"10.1.1.10": {"sent": {"rate": 5}}}}, "/limits/guests/10.1.1.10/sent/rate", "64000"),
-        ({"guests": {"10.1.1.10": {"sent": {"rate": 10**12}}}}, "/limits/guests/10.1.1.10/sent/rate", "1000"),
+        ({"networks": {"guest0": {"sent": {"rate": 10**12}}}}, "/limits/networks/guest0/sent/rate", "1000"),
         ({"guests": {"10.1.1.10": {"sent": {"rate": 10**7, "burst": 1500}}}},
          "/limits/guests/10.1.1.10/sent/burst", "65536"),
         ({"guests": {"vm1": {}}}, "/limits/guests/vm1", "MAC address or the IP address"),
