@@ -65,6 +65,14 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiveQueues:
+    """A link's received packets are worked on by all processors, where its card has fewer queues than there
+    are processors (the kernel's receive packet steering, Documentation/networking/scaling.rst)."""
+
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
     """An address with its prefix length (`10.1.1.1/24`) on a link."""
 
@@ -217,6 +225,7 @@ Resource = (
     | Records
     | Unit
     | Link
+    | ReceiveQueues
     | Address
     | Route
     | Rule

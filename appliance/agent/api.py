@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem
+from appliance.agent import metrics, openapi, problem, questions
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.storage import storage
@@ -33,6 +33,7 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     _errors(app)
     model = document_model(controller.boot.role)
+    questions.register(app, controller, _body)
 
     @app.put("/v1/config")
     def put_config() -> Response:

@@ -81,10 +81,10 @@ def _captured(asked: Capture) -> Iterator[bytes]:
             timer.daemon = True
             timer.start()
             try:
-                assert process.stdout is not None
                 # Begun, and not yet waiting for a packet.
                 yield b""
-                yield from _records(process.stdout, asked.bytes)
+                if process.stdout is not None:
+                    yield from _records(process.stdout, asked.bytes)
             finally:
                 timer.cancel()
                 with contextlib.suppress(ProcessLookupError):

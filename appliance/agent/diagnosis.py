@@ -1,4 +1,4 @@
-"""Questions to the network from where the router is: ping, traceroute, arping, a DNS look-up. Everything that
+"""Questions to the network from where the router is: ping, traceroute, arping, a DNS look-up. All that
 reaches a command is an address, a link's name or a number, and every one of them ends."""
 
 import re

@@ -2,8 +2,8 @@
 that the kernel itself carries through the rules.
 
 The probe comes in by the right link, is traced by nf_tables, and is dropped by our last chain before it
-could leave or be delivered; so no guest and no daemon sees it, and connection tracking, which confirms connections
-behind that chain, doesn't keep it. What would be answered to its sender is dropped, too.
+could leave or be delivered; so no guest and no daemon sees it, and connection tracking, which confirms
+connections behind that chain, doesn't keep it. What would be answered to its sender is dropped, too.
 """
 
 import secrets

@@ -70,7 +70,7 @@ def link_towards(address: str) -> str | None:
         found = json.loads(_run("ip", "-json", "route", "get", address) or "[{}]")[0]
     except InjectionError:
         return None
-    return None if found.get("type") == "local" else found.get("dev")
+    return None if found.get("type") == "local" or found.get("dev") == "lo" else found.get("dev")
 
 
 def has_route(packet: Packet, link: str) -> bool:

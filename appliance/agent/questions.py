@@ -1,7 +1,7 @@
-"""The API's questions about packets: what becomes of one, which connections there are, what passes a link, and
-who answers. They change nothing."""
+"""The API's questions about packets: what becomes of one, which connections there are, what passes a link,
+and who answers. They change nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -10,10 +10,9 @@ from flask import Flask, Response, jsonify, request
 from appliance import roles
 from appliance.agent import problem
 from appliance.agent.controller import Controller
-from appliance.model import Model, RefusedError, strict_json, validated
+from appliance.model import Model, RefusedError, validated
 
 M = TypeVar("M", bound=Model)
-_KINDS = ("ping", "traceroute", "arping", "lookup")
 
 
 class _BadQuestionError(Exception):
@@ -22,7 +21,7 @@ class _BadQuestionError(Exception):
         self.problems = refused.problems
 
 
-def register(app: Flask, controller: Controller) -> None:
+def register(app: Flask, controller: Controller, body: Callable[[], Any]) -> None:
     # What answers is imported with the first question: an agent's start doesn't wait for it.
 
     @app.post("/v1/explain")
@@ -30,7 +29,7 @@ def register(app: Flask, controller: Controller) -> None:
         from appliance.agent import explanation
         from appliance.agent.injection import InjectionError
 
-        question = _asked(explanation.Question, _body())
+        question = _asked(explanation.Question, body())
         origins = roles.role(controller.boot.role).origins
         try:
             return jsonify(explanation.explain(question, controller.running, origins).as_json())
@@ -63,7 +62,7 @@ def register(app: Flask, controller: Controller) -> None:
         from appliance.agent import diagnosis
 
         try:
-            return jsonify(diagnosis.ask(_asked(diagnosis.KINDS[kind], _body())))
+            return jsonify(diagnosis.ask(_asked(diagnosis.KINDS[kind], body())))
         except diagnosis.DiagnosisError as error:
             return _unanswerable(error)
         except diagnosis.BusyError as error:
@@ -93,10 +92,6 @@ def _asked(model: type[M], value: object) -> M:
         return validated(model, value)
     except RefusedError as error:
         raise _BadQuestionError(error) from None
-
-
-def _body() -> Any:
-    return strict_json(request.get_data(cache=False))
 
 
 def _numbers(arguments: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:

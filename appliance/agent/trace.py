@@ -129,6 +129,6 @@ def parsed(listing: str) -> dict[tuple[str, str, int], str]:
             chain = line.split()[1]
         if match := _RULE.match(begun):
             found[table, chain, int(match[2])] = match[1]
-        if match or not line.startswith("\t\t"):
+        if match or begun.endswith(";") or not line.startswith("\t\t"):
             begun = ""
     return found

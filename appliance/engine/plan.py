@@ -14,6 +14,7 @@ from appliance.engine import (
     leases,
     link,
     password,
+    queues,
     records,
     route,
     rule,
@@ -40,6 +41,7 @@ KINDS: Mapping[type, Kind] = {
     resources.Counter: counter,
     resources.ChecksumFill: checksum,
     resources.Link: link,
+    resources.ReceiveQueues: queues,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,
