@@ -37,6 +37,7 @@ def run(*argv: str) -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterDocument]:
     """The links of docs/examples/everything.json with its rules; this thread is where they are."""
     with entered():
+        run("ip", "link", "set", "lo", "up")
         for link, addresses in LINKS.items():
             run("ip", "link", "add", link, "type", "veth", "peer", "name", f"far-{link}")
             for each in (link, f"far-{link}"):
