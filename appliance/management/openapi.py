@@ -78,12 +78,14 @@ def description() -> dict[str, Any]:
     }  # fmt: skip
     for question in ("status", "health", "usage"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
-    for question in ("explain", *(f"diagnostics/{kind}" for kind in QUESTIONS)):
+    kind = {"name": "kind", "in": "path", "required": True, "schema": {"enum": list(QUESTIONS)}}
+    for question in ("explain", "diagnostics/{kind}"):
         paths[f"{one}/{question}"] = {
             "post": _operation(
-                "As the agent's own; see its description", 200, 404, 422, 502, body={"type": "object"}
+                "As the agent's own; see its description", 200, 404, 422, 502,
+                body={"type": "object"}, parameters=[kind] if "{kind}" in question else None,
             )
-        }
+        }  # fmt: skip
     for question in ("connections", "capture"):
         paths[f"{one}/{question}"] = {
             "get": _operation("As the agent's own; see its description", 200, 404, 422, 502)

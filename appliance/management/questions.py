@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
+from appliance.management import problem
 from appliance.management.client import Agent
 from appliance.management.plane import Plane
 from appliance.management.submission import parsed
@@ -20,8 +21,10 @@ def register(app: Flask, plane: Plane) -> None:
         with plane.agent(name) as agent:
             return agent.ask("POST", "/v1/explain", body=question)
 
-    @app.post("/v1/appliances/<name>/diagnostics/<any(ping, traceroute, arping, lookup):kind>")
+    @app.post("/v1/appliances/<name>/diagnostics/<kind>")
     def diagnose(name: str, kind: str) -> Any:
+        if kind not in KINDS:
+            return problem.problem(404, f"There are no diagnostics {kind!r}; there are: {', '.join(KINDS)}.")
         question = parsed(request.get_data())
         with plane.agent(name) as agent:
             return agent.ask("POST", f"/v1/diagnostics/{kind}", body=question)

@@ -182,6 +182,35 @@ def test_agent_is_asked_through(service: Service, peer: Peer) -> None:
     assert (gone.status_code, gone.headers["Content-Type"]) == (502, "application/problem+json")
 
 
+def test_questions_about_packets_are_put_through(service: Service, peer: Peer) -> None:
+    question = {"from": "10.1.1.10", "to": "198.51.100.7", "port": 80}
+    for path in ("explain", "diagnostics/ping", "diagnostics/lookup"):
+        answer = service.ask("POST", f"/v1/appliances/r1/{path}", question)
+        assert answer.json() == {"path": f"/v1/{path}", "body": question}
+    assert service.ask("POST", "/v1/appliances/r1/diagnostics/reboot", question).status_code == 404
+    found = service.ask("GET", "/v1/appliances/r1/connections?guest=10.1.1.10&limit=5").json()
+    assert found == {"path": "/v1/connections?guest=10.1.1.10&limit=5"}
+
+
+def test_a_capture_streams_through(service: Service, peer: Peer) -> None:
+    token = (service.directory / "token").read_text().strip()
+    with requests.get(
+        f"{service.url}/v1/appliances/r1/capture",
+        params={"link": "guest0", "filter": "tcp port 80"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        stream=True,
+    ) as answer:
+        assert answer.headers["Content-Type"] == "application/vnd.tcpdump.pcap"
+        pieces = list(answer.iter_content(None))
+    assert b"".join(pieces) == b"onetwothree"
+    assert len(pieces) > 1, "the first comes before the last is there"
+    wrong = service.ask("GET", "/v1/appliances/r1/capture?link=guest0&filter=wrong")
+    assert (wrong.status_code, wrong.headers["Content-Type"]) == (422, "application/problem+json")
+    assert "The filter is none" in wrong.json()["detail"]
+    assert service.ask("GET", "/v1/appliances/r1/status").status_code == 200
+
+
 def test_token_is_needed(service: Service) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}):
         answer = requests.get(f"{service.url}/v1/appliances", headers=headers, timeout=10)
