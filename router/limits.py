@@ -60,6 +60,15 @@ class _Made:
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
+    yield from _resources(document)
+
+
+@per_sections("interfaces", "dhcp", "metadata", "limits")
+def _resources(document: RouterDocument) -> tuple[Resource, ...]:
+    return tuple(_all(document))
+
+
+def _all(document: RouterDocument) -> Iterator[Resource]:
     networks = [network.link for network in guest_networks(document)]
     if not networks:
         return

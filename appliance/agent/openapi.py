@@ -108,10 +108,19 @@ def _questions() -> dict[str, Any]:
         "lookup": "What a DNS server answers the router",
     }
     no_probe = _problem("The kernel lets no probe in")
+    captured = get(f"Packets of a link, as {capture.CONTENT_TYPE}", capture.Capture)
+    captured["get"]["parameters"].append(
+        {
+            "name": "Client-Port",
+            "in": "header",
+            "schema": {"type": "integer"},
+            "description": "The client's own TCP port: the capture ends with this connection",
+        }
+    )
     return {
         "/v1/explain": post("What becomes of a packet", explanation.Question, **{"501": no_probe}),
         "/v1/connections": get("Tracked connections", tracked.Listing),
-        "/v1/capture": get(f"Packets of a link, as {capture.CONTENT_TYPE}", capture.Capture),
+        "/v1/capture": captured,
         **{
             f"/v1/diagnostics/{kind}": post(said[kind], model, **{"429": busy})
             for kind, model in diagnosis.KINDS.items()

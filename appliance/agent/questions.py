@@ -51,7 +51,10 @@ def register(app: Flask, controller: Controller, body: Callable[[], Any]) -> Non
         numbers = ("packets", "seconds", "bytes", "snap_length")
         asked = _asked(capturing.Capture, _numbers(request.args, numbers))
         try:
-            return _stream(capturing.begun(asked), capturing.CONTENT_TYPE)
+            # Our server says whose address asked, and not by which connection; a client that does may hang up.
+            peer = str(request.environ.get("REMOTE_ADDR", "")), request.headers.get("Client-Port", "")
+            pieces = capturing.begun(asked, capturing.listener(*peer))
+            return Response(pieces, content_type=capturing.CONTENT_TYPE)
         except capturing.CaptureError as error:
             return _unanswerable(error)
         except capturing.BusyError as error:
@@ -73,10 +76,6 @@ def register(app: Flask, controller: Controller, body: Callable[[], Any]) -> Non
         detail = error.problems[0].detail if len(error.problems) == 1 else f"{len(error.problems)} problems"
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return problem.response(status, "bad-question", detail, errors=error.problems)
-
-
-def _stream(pieces: Iterable[bytes], content_type: str) -> Response:
-    return Response(pieces, content_type=content_type, direct_passthrough=True)
 
 
 def _unanswerable(error: Exception) -> Response:

@@ -177,7 +177,9 @@ class Agent:
         ends; `close` ends it early."""
         connection = self._connection = self._connection or self._connect()
         try:
-            connection.request("GET", _with_query("/v1/capture", query))
+            # So that the agent knows when we hang up.
+            headers = {"Client-Port": str(connection.sock.getsockname()[1])} if connection.sock else {}
+            connection.request("GET", _with_query("/v1/capture", query), headers=headers)
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._failure(response.status, response.read(LARGEST_ANSWER))

@@ -148,6 +148,7 @@ def tracked(lab: Lab, guest: str) -> int:
 )
 def test_one_guest_can_not_fill_connection_tracking(lab: Lab, section: dict[str, Any]) -> None:
     lab.put(limited(**section))
+    lab.run("conntrack", "-F", check=False)
     with flood(lab["vm1"], FAR, 9, b"x", ports=500) as sent:
         time.sleep(1.0)
         assert lab["vm2"].ask(WEB, 80) == f"net:80 saw {STATIC}", "the others begin theirs meanwhile"
@@ -159,6 +160,7 @@ def test_one_guest_can_not_fill_connection_tracking(lab: Lab, section: dict[str,
 
 def test_a_network_s_connections(lab: Lab) -> None:
     lab.put(limited(networks={"guest0": {"connections": 100}}))
+    lab.run("conntrack", "-F", check=False)
     with flood(lab["vm1"], FAR, 9, b"x", ports=500):
         time.sleep(1.0)
         assert lab["vm3"].ask(WEB, 80) == f"net:80 saw {PUBLIC}"
@@ -167,6 +169,7 @@ def test_a_network_s_connections(lab: Lab) -> None:
 
 def test_new_connections_per_second(lab: Lab) -> None:
     lab.put(limited(guests={VM1: {"new_connections_per_second": 20}}))
+    lab.run("conntrack", "-F", check=False)
     before = tracked(lab, "10.1.1.10")
     with flood(lab["vm1"], FAR, 9, b"x", ports=900):
         time.sleep(2.0)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from router_lab import FAR, FORWARDS, GATEWAY, STATIC, WEB, Lab
+from router_lab import FAR, FORWARDS, GATEWAY, STATIC, WEB, Lab, until
 from traffic import connected
 
 PORT = 5003
@@ -163,10 +163,7 @@ def test_it_comes_as_it_goes(lab: Lab, pings: None) -> None:
         assert time.monotonic() - begun < 20
         pieces.close()
     # Who hangs up ends it.
-    deadline = time.monotonic() + 15
-    while lab.run("pgrep", "-c", "tcpdump", check=False).strip() not in ("0", ""):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    until(lambda: lab.run("pgrep", "tcpdump", check=False) == "", seconds=15, what="no tcpdump")
 
 
 def test_tcpdump_has_no_privileges(lab: Lab, pings: None) -> None:
@@ -175,6 +172,7 @@ def test_tcpdump_has_no_privileges(lab: Lab, pings: None) -> None:
         next(pieces)
         users = lab.run("ps", "-C", "tcpdump", "-o", "user=").split()
         pieces.close()
+    until(lambda: lab.run("pgrep", "tcpdump", check=False) == "", seconds=15, what="no tcpdump")
     assert users and "root" not in users
 
 

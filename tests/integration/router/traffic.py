@@ -60,7 +60,11 @@ def connected(
     """Both ends of a connection from one to the other."""
     with server.socket() as door, client.socket() as here:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind(("", server_port or port))
+        try:
+            door.bind((address, server_port or port))
+        except OSError:
+            # It is translated on the way.
+            door.bind(("", server_port or port))
         door.listen()
         door.settimeout(5)
         here.settimeout(5)
