@@ -51,7 +51,7 @@ def register(app: Flask, controller: Controller, body: Callable[[], Any]) -> Non
         numbers = ("packets", "seconds", "bytes", "snap_length")
         asked = _asked(capturing.Capture, _numbers(request.args, numbers))
         try:
-            # Our server says whose address asked, and not by which connection; a client that does may hang up.
+            # Our server says which address asked, not by which connection; who does may hang up.
             peer = str(request.environ.get("REMOTE_ADDR", "")), request.headers.get("Client-Port", "")
             pieces = capturing.begun(asked, capturing.listener(*peer))
             return Response(pieces, content_type=capturing.CONTENT_TYPE)
