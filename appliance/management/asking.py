@@ -60,7 +60,7 @@ def explain(
     )
     table = Table()
     for heading in ("chain", "verdict", "rule", "document"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading != "rule")
     for stage in answer["stages"]:
         chain = f"{stage['table']} {stage['chain']}"
         table.add_row(chain, stage["verdict"], escape(stage["rule"]), escape("\n".join(stage["pointers"])))
