@@ -176,23 +176,23 @@ def _classify(made: _Made, limit: Limit, section: str, key: str, place: str, usu
 
 @per_sections("interfaces", "dhcp", "metadata", "limits")
 def kept_out(document: RouterDocument) -> Elements:
-    """Addresses with a rate of their own, and networks that have one: as intervals that don't overlap."""
-    limits, found = document.limits, []
-    for key, limit in limits.guests.items():
+    """Networks that have a rate, and further addresses with one of their own."""
+    limits = document.limits
+    whole = [
+        ipaddress.ip_interface(address).network
+        for link, limit in limits.networks.items()
+        if (limit.sent or limit.received) and link in document.interfaces
+        for address in document.interfaces[link].addresses
+    ]
+    found: Elements = {name: {} for name in KEPT_OUT}
+    for network in whole:
+        found[f"limited{network.version}"][_interval(network)] = None
+    for key, limit in (*limits.guests.items(), *limits.addresses.items()):
         if limit.sent or limit.received:
-            found += [key] if is_address(key) else addresses_of(key, document)
-    for link, limit in limits.networks.items():
-        if (limit.sent or limit.received) and link in document.interfaces:
-            addresses = document.interfaces[link].addresses
-            found += [str(ipaddress.ip_interface(address).network) for address in addresses]
-    found += [address for address, limit in limits.addresses.items() if limit.sent or limit.received]
-    parsed = [ipaddress.ip_network(text) for text in found]
-    four = ipaddress.collapse_addresses(net for net in parsed if isinstance(net, ipaddress.IPv4Network))
-    six = ipaddress.collapse_addresses(net for net in parsed if isinstance(net, ipaddress.IPv6Network))
-    return {
-        "limited4": dict.fromkeys(map(_interval, four)),
-        "limited6": dict.fromkeys(map(_interval, six)),
-    }
+            for address in [key] if is_address(key) else addresses_of(key, document):
+                if not any(ipaddress.ip_address(address) in network for network in whole):
+                    found[f"limited{_version(address)}"][address] = None
+    return found
 
 
 def _interval(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:

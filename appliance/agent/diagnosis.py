@@ -3,6 +3,7 @@ reaches a command is an address, a link's name or a number, and every one of the
 
 import re
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -21,7 +22,7 @@ _NAME = r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?){1,127}$"
 _TIMES = re.compile(r"= ([0-9.]+)/([0-9.]+)/([0-9.]+)")
 _COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) (?:packets )?received")
 _HOP = re.compile(r"^\s*(\d+)\s+(?:\*|([0-9a-f.:]+)\s+([0-9.]+) ms)")
-_REPLY = re.compile(r"reply from ([0-9.]+) \[([0-9A-Fa-f:]{17})\]\s+([0-9.]+)ms")
+_ARP, _ARP_SECONDS = 0x0806, 1.0
 
 
 class DiagnosisError(ValueError):
@@ -120,13 +121,38 @@ def _arping(asked: Arping) -> dict[str, Any]:
     link = asked.link or injection.link_towards(asked.target)
     if link is None:
         raise DiagnosisError(f"{asked.target} is the router's own, or nowhere it knows of")
-    argv = ["arping", "-c", str(asked.count), "-w", str(asked.count + 1), *_by("-I", link)]
-    output = _run(*argv, "--", asked.target, seconds=asked.count + 15)
-    replies = [
-        {"address": match[1], "mac": match[2].lower(), "milliseconds": float(match[3])}
-        for match in _REPLY.finditer(output)
-    ]
+    _check_link(link)
+    replies = list(_arp_replies(asked, link))
+    said = [f"{one['address']} is at {one['mac']}: {one['milliseconds']} ms" for one in replies]
+    output = "\n".join([*said, f"{asked.count} asked on {link}, {len(replies)} answered"])
     return {"link": link, "replies": replies, "output": output}
+
+
+def _arp_replies(asked: Arping, link: str) -> Iterator[dict[str, Any]]:
+    """Answers to ARP probes (RFC 5227, section 2.1.1), which name no sender and so change nobody's cache.
+    Debian's arping needs a file with privileges of its own, which images don't carry."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP)) as asking:
+        asking.bind((link, _ARP))
+        own = asking.getsockname()[4]
+        target = socket.inet_aton(asked.target)
+        probe = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + own + bytes(4) + bytes(6) + target
+        for _ in range(asked.count):
+            begun = time.monotonic()
+            asking.send(b"\xff" * 6 + own + struct.pack("!H", _ARP) + probe)
+            while (left := begun + _ARP_SECONDS - time.monotonic()) > 0:
+                asking.settimeout(left)
+                try:
+                    frame = asking.recv(1500)
+                except TimeoutError:
+                    break
+                if frame[20:22] == b"\0\2" and frame[28:32] == target:
+                    milliseconds = round((time.monotonic() - begun) * 1000, 3)
+                    yield {
+                        "address": asked.target,
+                        "mac": frame[22:28].hex(":"),
+                        "milliseconds": milliseconds,
+                    }
+                    break
 
 
 def _lookup(asked: Lookup) -> dict[str, Any]:
@@ -163,9 +189,13 @@ def _lookup(asked: Lookup) -> dict[str, Any]:
 def _by(option: str, link: str | None) -> list[str]:
     if link is None:
         return []
+    _check_link(link)
+    return [option, link]
+
+
+def _check_link(link: str) -> None:
     if link not in {name for _, name in socket.if_nameindex()}:
         raise DiagnosisError(f"There is no link {link}")
-    return [option, link]
 
 
 def _run(*argv: str, seconds: float) -> str:

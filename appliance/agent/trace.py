@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from appliance.agent.packet import Packet, read
-from appliance.engine.conntrack import attributes
+from appliance.engine.nft import attributes
 
 _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 270, 1
 _TRACE_GROUP = 9  # NFNLGRP_NFTRACE

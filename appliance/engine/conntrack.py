@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from appliance.engine.nft import attributes
+
 _NETLINK_NETFILTER = 12
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET and _DELETE
 _REQUEST, _ACKNOWLEDGE, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
-_NESTED_MASK = 0x3FFF
 # nfnetlink_conntrack.h
 _ORIGINAL, _REPLY, _STATUS, _PROTOCOL_STATE, _TIMEOUT, _COUNT_ORIGINAL, _COUNT_REPLY, _ID = (
     1,
@@ -116,19 +117,6 @@ def _send(asking: socket.socket, kind: int, flags: int, family: int, attributes:
 def _error(answer: bytes, offset: int) -> OSError:
     number = -struct.unpack_from("=i", answer, offset + 16)[0]
     return OSError(number, "The kernel's connection tracking says no")
-
-
-def attributes(content: bytes) -> dict[int, bytes]:
-    """A netlink message's attributes by type."""
-    found = {}
-    offset = 0
-    while offset + 4 <= len(content):
-        length, kind = struct.unpack_from("=HH", content, offset)
-        if length < 4:
-            break
-        found[kind & _NESTED_MASK] = content[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
 
 
 def _parsed(content: bytes) -> Connection | None:

@@ -147,7 +147,7 @@ def _plan_table(family: str, wanted: Sequence[Counter], host: Host, *, fresh: bo
             name=table,
             action="create",
             detail=_listed({f"{counter.kind} {counter.of}": None for counter, _ in missing}),
-            run=lambda: host.nft.run(_creation(family, missing)),
+            run=lambda: _create(family, missing, host),
         )
     if gone := sorted(present - names):
         yield Change(
@@ -164,12 +164,27 @@ def _listing(family: str, host: Host, *, fresh: bool) -> list[dict[str, Any]]:
     has committed anything to nft since."""
     if fresh:
         return host.nft.listing(f"table {family} {TABLE}")
-    generation = host.nft.generation()
+    # What other kinds commit by the same library changes nothing here; what we do is forgotten by `_run`.
     place = f"{KIND} {family}"
     kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(place)
-    if kept is None or kept[0] != generation:
+    if kept is None or not host.nft.only_ours_since(kept[0]):
+        generation = host.nft.generation()
         kept = host.seen[place] = generation, host.nft.listing(f"table {family} {TABLE}", terse=True)
     return kept[1]
+
+
+def _run(family: str, commands: str, host: Host) -> None:
+    host.seen.pop(f"{KIND} {family}", None)
+    host.nft.run(commands)
+
+
+def _create(family: str, missing: Sequence[tuple[Counter, str]], host: Host) -> None:
+    kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(f"{KIND} {family}")
+    still = kept is not None and host.nft.only_ours_since(kept[0])
+    _run(family, _creation(family, missing), host)
+    if kept is not None and still and host.nft.only_ours_since(kept[0]):
+        come = [{"counter": {"name": _name(counter, direction)}} for counter, direction in missing]
+        host.seen[f"{KIND} {family}"] = kept[0], [*kept[1], *come]
 
 
 def of_hook(item: dict[str, Any]) -> bool:
@@ -200,7 +215,7 @@ def _structure(family: str, listing: Sequence[dict[str, Any]]) -> dict[str, str]
 
 def _load_structure(family: str, host: Host) -> None:
     exists = f"flush table {family} {TABLE}\n" if _exists(family, host) else ""
-    host.nft.run(exists + _STRUCTURES[family])
+    _run(family, exists + _STRUCTURES[family], host)
     listing = host.nft.listing(f"table {family} {TABLE}", terse=True)
     disk.write_json(host.state / _note(family), _structure(family, listing))
 
@@ -217,7 +232,7 @@ def _observed_elements(listing: Sequence[dict[str, Any]]) -> set[tuple[str, str]
 
 def _drop(family: str, host: Host) -> None:
     host.read_counters()
-    host.nft.run(f"delete table {family} {TABLE}")
+    _run(family, f"delete table {family} {TABLE}", host)
     host.read_counters()
 
 
@@ -230,7 +245,7 @@ def _remove(family: str, names: Sequence[str], host: Host) -> None:
         if "map" in item
         for element in item["map"].get("elem", [])
     }
-    host.nft.run("".join(_removal(family, name, present) for name in names))
+    _run(family, "".join(_removal(family, name, present) for name in names), host)
     host.read_counters()
 
 
@@ -239,15 +254,13 @@ def read(host: Host) -> dict[str, dict[str, dict[str, int]]]:
     fast path is apart, as `network-guest0 netdev`: each begins anew for itself."""
     totals: dict[str, dict[str, dict[str, int]]] = {}
     for family in _STRUCTURES:
-        for item in host.nft.listing(f"counters table {family} {TABLE}") if _exists(family, host) else []:
-            if "counter" in item and item["counter"].get("table") == TABLE:
-                of, _, direction = item["counter"]["name"].replace("_", ":").rpartition("-")
-                packets = item["counter"]["packets"]
-                headers = _ETHERNET_BYTES * packets if family == "netdev" else 0
-                totals.setdefault(of if family == "inet" else f"{of} {family}", {})[direction] = {
-                    "bytes": item["counter"]["bytes"] - headers,
-                    "packets": packets,
-                }
+        for name, count, packets in host.nft.counters(family, TABLE):
+            of, _, direction = name.replace("_", ":").rpartition("-")
+            headers = _ETHERNET_BYTES * packets if family == "netdev" else 0
+            totals.setdefault(of if family == "inet" else f"{of} {family}", {})[direction] = {
+                "bytes": count - headers,
+                "packets": packets,
+            }
     return totals
 
 

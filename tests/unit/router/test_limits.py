@@ -112,7 +112,7 @@ def test_who_is_kept_out_of_the_fast_path() -> None:
                    "networks": {"guest1": rate}, "addresses": {"203.0.113.5": rate}},
     }  # fmt: skip
     found = limits.kept_out(read(value))
-    assert list(found["limited4"]) == ["10.1.1.10/31", "10.1.2.0/25", "203.0.113.5"]
+    assert list(found["limited4"]) == ["10.1.2.0/25", "10.1.1.10", "10.1.1.11", "203.0.113.5"]
     assert limits.kept_out(read(example("two-networks"))) == {"limited4": {}, "limited6": {}}
 
 
