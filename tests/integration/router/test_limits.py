@@ -9,10 +9,11 @@ import struct
 import time
 from typing import Any
 
+import dns.message
 import pytest
 from dhcp_clients import ask
 from router_document import VM1, document
-from router_lab import FAR, FORWARDS, PUBLIC, STATIC, WEB, Lab
+from router_lab import FAR, FORWARDS, PUBLIC, STATIC, WEB, Lab, until
 from traffic import connected, flood, transfer
 
 RATE = 8_000_000
@@ -234,14 +235,14 @@ def test_a_flood_of_dhcp_takes_nobody_s_lease(lab: Lab) -> None:
 
 def test_a_flood_of_dns_takes_nobody_s_answer(lab: Lab) -> None:
     lab.put(limited(usual={"dns_packets_per_second": 200}))
-    query = bytes.fromhex("12340100000100000000000003766d31016107 6578616d706c650000010001".replace(" ", ""))
+    query = dns.message.make_query("vm1.a.example", "A").to_wire()
     with flood(lab["vm1"], "10.1.1.1", 53, query, ports=5) as sent:
+        until(lambda: sent[0] > 2000, what="a flood")
         worst = 0.0
         for _ in range(15):
             begun = time.monotonic()
             assert lab["vm2"].dig("vm1.a.example", server="10.1.1.1") == ["10.1.1.10"]
             worst = max(worst, time.monotonic() - begun)
-    assert sent[0] > 2000
     assert worst < 1.0
 
 
