@@ -38,7 +38,7 @@ class RouterDocument(Document):
     firewall: Firewall = Firewall()
     fast_path: bool = True
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
-    quicker, and counted all the same. They outlive a change of rules with it as without."""
+    quicker, and counted all the same. Who has a rate in `limits` doesn't take this way."""
     limits: Limits = Limits()
     """Rates and connections of networks, guests and public addresses."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from management_peer import Peer, closed_port, refusing
 
 from appliance.boot import Boot
+from appliance.cli import main as sysvm
 from appliance.management.api import create_app
 from appliance.management.commands import appliance as appliance_commands
 from appliance.management.openapi import description
@@ -190,6 +191,30 @@ def test_questions_about_packets_are_put_through(service: Service, peer: Peer) -
     assert service.ask("POST", "/v1/appliances/r1/diagnostics/reboot", question).status_code == 404
     found = service.ask("GET", "/v1/appliances/r1/connections?guest=10.1.1.10&limit=5").json()
     assert found == {"path": "/v1/connections?guest=10.1.1.10&limit=5"}
+
+
+def test_the_command_line_asks_about_packets(service: Service, peer: Peer) -> None:
+    def run(*arguments: str, code: int = 0) -> bytes:
+        name, *rest = arguments
+        options = ["--state", str(service.directory), "--api", service.url]
+        result = CliRunner().invoke(sysvm, [name, *options, *rest])
+        assert result.exit_code == code, result.output
+        return result.stdout_bytes
+
+    asked = json.loads(
+        run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", "--json")
+    )
+    assert asked == {
+        "path": "/v1/explain",
+        "body": {"from": "10.1.1.10", "to": "198.51.100.7", "protocol": "tcp", "port": 80},
+    }
+    found = json.loads(run("appliance", "connections", "r1", "--guest", "10.1.1.10", "--json"))
+    assert found == {"path": "/v1/connections?limit=1000&guest=10.1.1.10"}
+    assert run("capture", "r1", "--link", "guest0", "--filter", "tcp port 80") == b"onetwothree"
+    run("capture", "r1", "--link", "guest0", "--filter", "wrong", code=1)
+    run("explain", "r2", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", code=1)
+    run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "0", code=2)
+    run("diagnose", "ping", "r1", "10.1.1.10", "--count", "100", code=2)
 
 
 def test_a_capture_streams_through(service: Service, peer: Peer) -> None:
