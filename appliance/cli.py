@@ -9,6 +9,7 @@ from appliance import direct, machines, rendering, roles, vpn
 from appliance.devcloud.commands import devcloud
 from appliance.document_schema import document_schema
 from appliance.documents import document_argument, read
+from appliance.management import asking
 from appliance.management import commands as management
 
 
@@ -49,6 +50,9 @@ main.add_command(machines.upgrade)
 main.add_command(management.serve)
 main.add_command(management.appliance)
 main.add_command(vpn.vpn)
+main.add_command(asking.explain)
+main.add_command(asking.capture)
+main.add_command(asking.diagnose)
 
 if __name__ == "__main__":
     main()

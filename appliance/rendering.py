@@ -65,7 +65,7 @@ def _tunnel(tunnel: WireGuard) -> Iterator[str]:
 
 
 def ruleset_text(ruleset: Ruleset) -> str:
-    """The table with its elements, as `nft -f` takes it."""
+    """The table with its limits and elements, as `nft -f` takes it."""
     fill = "".join(
         f"add element inet {ruleset.table} {name} {{\n"
         + "".join(
@@ -76,7 +76,12 @@ def ruleset_text(ruleset: Ruleset) -> str:
         for name, elements in ruleset.elements.items()
         if elements
     )
-    return f"{ruleset.text}{fill}"
+    limits = "".join(
+        f"add limit inet {ruleset.table} {name} "
+        f"{{ rate over {limit.rate} bytes/second burst {limit.burst} bytes ; }}\n"
+        for name, limit in ruleset.limits.items()
+    )
+    return f"{ruleset.text}{limits}{fill}"
 
 
 _WHEN_SO = ("onlink", "virtual")

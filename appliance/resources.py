@@ -67,6 +67,14 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiveQueues:
+    """A link's received packets are worked on by all processors, where its card has fewer queues than there
+    are processors (the kernel's receive packet steering, Documentation/networking/scaling.rst)."""
+
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
     """An address with its prefix length (`10.1.1.1/24`) on a link."""
 
@@ -110,18 +118,54 @@ class Sysctl:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An nft limit object: a policer. In bytes: what may pass each second, and what may come at once beside
+    a second's worth."""
+
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the fields of a set's elements say of a connection, as conntrack has it from its first packet on:
+    `source`, `destination`, `protocol`, `port` (the destination's), `icmp_type`, and for what a map leads to
+    `reply_source`, `reply_port`, `reply_destination`: those of its answers. Sets of one group stand for
+    one another."""
+
+    group: str
+    fields: tuple[str, ...]
+    mapped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Connections that a group lets in without an element: those with this in this field; all, without."""
+
+    group: str
+    field: str = ""
+    value: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ruleset:
     """An `inet` nft table that is wholly ours.
 
     `text` is its structure in nft syntax (sets, maps and chains, no elements), swapped in one
     transaction when it changes. `elements` holds what grows: set name -> element -> mapped value, or
-    None for a plain set; both in the form that nft lists (`203.0.113.5 . tcp . 80`).
+    None for a plain set; both in the form that nft lists (`203.0.113.5 . tcp . 80`). `limits` are named
+    objects that maps lead to. A set that is not named there at all is one that packets fill.
     """
 
     table: str
     text: str
     elements: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    admissions: Mapping[str, Admission] = field(default_factory=dict)
+    """By set: what its elements let in. When one goes, the connections that it alone let in are ended."""
+    admitted: tuple[Admitted, ...] = ()
+    """What is let in whatever the sets hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,15 +177,19 @@ class FastPath:
     table: str
     links: tuple[str, ...]
     counted: bool
+    kept_out: str = ""
+    """Changes with which flows don't come to that chain: then those in the flowtable have to come anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counter:
     """A traffic counter in the accounting table, which is never replaced: bytes and packets of a
-    guest network (`of` a link name) or of a public address."""
+    guest network (`of` a link name), of a public address, or of a guest by its address."""
 
-    kind: Literal["network", "address"]
+    kind: Literal["network", "address", "guest"]
     of: str
+    network: str = ""
+    """A guest's; it is counted, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,6 +365,7 @@ Resource = (
     | Records
     | Unit
     | Link
+    | ReceiveQueues
     | Address
     | Route
     | Rule

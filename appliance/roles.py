@@ -1,6 +1,6 @@
 """The roles an appliance can have; each is a package with a document, services and checks of its own."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -43,6 +43,11 @@ class Role(Protocol):
 
     def lapsed(self, document: Any, running: Any = None) -> list[Problem]:
         """What was right once and isn't any more, but for what `running` has, too."""
+        ...
+
+    def origins(self, document: Any, stage: Any) -> Sequence[str]:
+        """The places of the document (RFC 6901) that a verdict about a packet comes from; see
+        agent/explanation.py."""
         ...
 
 

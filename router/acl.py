@@ -48,6 +48,7 @@ class Logged:
 class Direction:
     """One direction of a list, ready for nft."""
 
+    acl: str
     chain: str
     ingress: bool
     policy: str
@@ -188,6 +189,7 @@ class _List:
         names.update(name for name, keys in self._elements.items() if keys)
         logged = [_logged(rule, self._name, key) for key, rule in self._rules.items() if rule.log]
         return Direction(
+            acl=self._name,
             chain=self._chain,
             ingress=self._direction == "ingress",
             policy=acl.ingress_policy if self._direction == "ingress" else acl.egress_policy,

@@ -47,16 +47,22 @@ Pieces = dict[str, tuple[Piece, ...]]
 def elements(document: RouterDocument) -> Elements:
     """A set for each direction, verdict and match. The far address is the one outside, the near one that of
     this router or of its guests."""
-    made = [_ingress_pieces(document.firewall.ingress.rules)]
-    for network in guest_networks(document):
-        egress = document.firewall.egress.get(network.link)
-        if egress is not None:
-            made.append(_egress_pieces(egress.rules, network))
+    made = [several for _, several in pieces(document)]
     found: Elements = {name: {} for name in SETS}
     for group in _groups.of(made):
         for name, elements in group.elements.items():
             found[name] = {**found[name], **elements}
     return found
+
+
+def pieces(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], Pieces]]:
+    """What each rule is made of, with the place of the rules in the document."""
+    yield ("firewall", "ingress", "rules"), _ingress_pieces(document.firewall.ingress.rules)
+    for network in guest_networks(document):
+        egress = document.firewall.egress.get(network.link)
+        if egress is not None:
+            place = ("firewall", "egress", network.link, "rules")
+            yield place, _egress_pieces(egress.rules, network)
 
 
 class _Group:

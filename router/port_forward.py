@@ -22,14 +22,15 @@ def elements(document: RouterDocument) -> Elements:
         "forward_port_from": {},
         "forward_range_from": {},
     }
-    for made in _elements(document.port_forwards).values():
+    for made in pieces(document.port_forwards).values():
         for name, key, value in made:
             found[name][key] = value
     return found
 
 
 @per_key
-def _elements(name: str, forward: PortForward) -> tuple[Element, ...]:
+def pieces(name: str, forward: PortForward) -> tuple[Element, ...]:
+    """The elements that each forward is made of."""
     return tuple(_sourced(forward))
 
 

@@ -1,6 +1,7 @@
 """The router as a role: its document, its services in order, its checks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from appliance.checks import Check
 from appliance.resources import Resource
@@ -11,6 +12,7 @@ from router import (
     dnsmasq,
     fast_path,
     ipsec,
+    limits,
     load_balancing,
     metadata,
     packet_log,
@@ -26,6 +28,7 @@ Document = RouterDocument
 
 SERVICES = [
     ruleset,
+    limits,
     fast_path,
     interfaces,
     dnsmasq,
@@ -66,4 +69,21 @@ def checks(document: RouterDocument) -> Iterator[Check]:
     return redundancy.settled_checks(document, wanted)
 
 
-__all__ = ["SEALED", "SERVICES", "Document", "checks", "counted", "lapsed", "problems", "settled"]
+def origins(document: RouterDocument, stage: Any) -> Sequence[str]:
+    # With the first question: nobody asks one while an agent starts.
+    from router import explain
+
+    return explain.origins(document, stage)
+
+
+__all__ = [
+    "SEALED",
+    "SERVICES",
+    "Document",
+    "checks",
+    "counted",
+    "lapsed",
+    "origins",
+    "problems",
+    "settled",
+]

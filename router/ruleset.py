@@ -7,8 +7,10 @@ from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
 from router import (
     acl,
+    admission,
     firewall,
     ipsec,
+    limits,
     listening,
     load_balancing,
     nat,
@@ -56,6 +58,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         vrrp_paths=paths(document),
         api_port=API_PORT,
         fast_path=document.fast_path,
+        limited=any(limits.kept_out(document).values()),
         ingress_policy=document.firewall.ingress.policy,
         egress_policies={
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
@@ -76,8 +79,15 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **tunnel_filter.elements(document),
         **listening.elements(_listeners(document)),
         **wireguard.elements(document),
+        **limits.kept_out(document),
     }
-    yield Ruleset(table=TABLE, text=text, elements=elements)
+    yield Ruleset(
+        table=TABLE,
+        text=text,
+        elements=elements,
+        admissions=admission.ADMISSIONS,
+        admitted=admission.admitted(document),
+    )
     yield from ways_out.resources(document)
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)

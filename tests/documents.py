@@ -149,6 +149,26 @@ def _metadata(draw: st.DrawFn, network: str, reserved: Values) -> Values:
     return {"guests": guests, **draw(_some(tokens=st.sampled_from(["optional", "required"])))}
 
 
+_RATE = st.sampled_from([{"rate": 10_000_000}, {"rate": 80_000_000, "burst": 1_000_000}])
+_LIMIT = _some(
+    sent=_RATE,
+    received=_RATE,
+    connections=st.sampled_from([10, 1000]),
+    new_connections_per_second=st.sampled_from([5, 50]),
+)
+
+
+def _limits(networks: list[str]) -> st.SearchStrategy[Values]:
+    return _some(
+        usual=_some(
+            connections=st.sampled_from([None, 100]), dns_packets_per_second=st.sampled_from([None, 9])
+        ),
+        guests=st.dictionaries(_guest(networks[0]), _LIMIT, max_size=3),
+        networks=st.dictionaries(st.sampled_from(networks), _LIMIT, max_size=2),
+        addresses=st.dictionaries(st.sampled_from(_PUBLIC), _LIMIT, max_size=2),
+    )
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> Values:
     """JSON values of a valid router's document."""
@@ -213,7 +233,12 @@ def documents(draw: st.DrawFn) -> Values:
             for network in networks
             if draw(st.booleans())
         },
-        **draw(_some(accounting=_some(networks=st.booleans(), addresses=st.booleans()))),
+        **draw(
+            _some(
+                accounting=_some(networks=st.booleans(), addresses=st.booleans(), guests=st.booleans()),
+                limits=_limits(networks),
+            )
+        ),
     }  # fmt: skip
     refused = problems(document)
     assert not refused, refused

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import load_balancing, metrics, openapi, problem, redundancy
+from appliance.agent import load_balancing, metrics, openapi, problem, questions, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -43,6 +43,7 @@ def create(
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     _errors(app)
     model = document_model(controller.boot.role)
+    questions.register(app, controller, _body)
 
     @app.put("/v1/config")
     def put_config() -> Response:

@@ -4,6 +4,8 @@ import select
 import socket
 import time
 
+from appliance.agent.injection import LINK as EXPLAINING
+
 _LINKS = 1  # RTMGRP_LINK, rtnetlink(7)
 
 
@@ -36,4 +38,4 @@ class Cards:
 
 
 def _indexes() -> frozenset[int]:
-    return frozenset(index for index, _ in socket.if_nameindex())
+    return frozenset(index for index, name in socket.if_nameindex() if name != EXPLAINING)

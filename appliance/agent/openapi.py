@@ -4,6 +4,7 @@ from typing import Any
 
 from appliance.document import Document
 from appliance.document_schema import document_schema
+from appliance.model import Model
 
 _JSON = "application/json"
 
@@ -83,12 +84,61 @@ def describe(model: type[Document]) -> dict[str, Any]:
                 "get": _operation("Load balancers and their servers: state, sessions, bytes, responses")
             },
             "/v1/vpn": {"get": _operation("Tunnels and remote users: state, addresses, traffic")},
+            **_questions(),
             "/metrics": {
                 "get": {"summary": "Prometheus metrics", "responses": {"200": {"description": "Text"}}}
             },
             "/v1/openapi.json": {"get": _operation("This description")},
         },
         "components": {"schemas": {**definitions, "Document": schema, **_SCHEMAS}},
+    }
+
+
+def _questions() -> dict[str, Any]:
+    # With the description: they bring what answers them.
+    from appliance.agent import capture, diagnosis, explanation, tracked
+
+    refused = _problem("A question that has no answer; the errors have JSON pointers")
+    busy = _problem("As many are under way as there may be")
+
+    def post(summary: str, model: type[Model], **more: dict[str, Any]) -> dict[str, Any]:
+        body = {"required": True, "content": {_JSON: {"schema": model.model_json_schema()}}}
+        responses = {"200": {"description": summary}, "422": refused, **more}
+        return {"post": {"summary": summary, "requestBody": body, "responses": responses}}
+
+    def get(summary: str, model: type[Model]) -> dict[str, Any]:
+        schema = model.model_json_schema()
+        parameters = [
+            {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": value}
+            for name, value in schema["properties"].items()
+        ]
+        responses = {"200": {"description": summary}, "422": refused, "429": busy}
+        return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
+
+    said = {
+        "ping": "Echo requests from the router, and what came back",
+        "traceroute": "The routers on the way to an address",
+        "arping": "Who says on a link that an address is his",
+        "lookup": "What a DNS server answers the router",
+    }
+    no_probe = _problem("The kernel lets no probe in")
+    captured = get(f"Packets of a link, as {capture.CONTENT_TYPE}", capture.Capture)
+    captured["get"]["parameters"].append(
+        {
+            "name": "Client-Port",
+            "in": "header",
+            "schema": {"type": "integer"},
+            "description": "The client's own TCP port: the capture ends with this connection",
+        }
+    )
+    return {
+        "/v1/explain": post("What becomes of a packet", explanation.Question, **{"501": no_probe}),
+        "/v1/connections": get("Tracked connections", tracked.Listing),
+        "/v1/capture": captured,
+        **{
+            f"/v1/diagnostics/{kind}": post(said[kind], model, **{"429": busy})
+            for kind, model in diagnosis.KINDS.items()
+        },
     }
 
 

@@ -8,8 +8,8 @@ take the fast path are seen by the `netdev` family's hooks only.
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any, cast
 
 from appliance import disk
 from appliance.address import ipv4_int
@@ -30,10 +30,18 @@ _CHAINS = """
     map network_received { type ifname : counter; }
     map address_sent { type ipv4_addr : counter; }
     map address_received { type ipv4_addr : counter; }
+    map guest_sent { type ipv4_addr : counter; }
+    map guest_received { type ipv4_addr : counter; }
+    map guest6_sent { type ipv6_addr : counter; }
+    map guest6_received { type ipv6_addr : counter; }
     chain forward {
         type filter hook forward priority 10; policy accept;
         counter name iifname map @network_sent
         counter name oifname map @network_received
+        counter name ip saddr map @guest_sent
+        counter name ip daddr map @guest_received
+        counter name ip6 saddr map @guest6_sent
+        counter name ip6 daddr map @guest6_received
         iifname "public*" ct direction original counter name ct original ip daddr map @address_received
         iifname "public*" ct direction reply counter name ct reply ip daddr map @address_received
     }
@@ -48,17 +56,25 @@ _CHAINS = """
 """
 # Before the flowtable looks at it a packet is marked with where it came from. What the flowtable takes
 # leaves with its mark, and is counted; what it does not take loses the mark behind it, and is counted above.
-# Marks are numbers like addresses: smaller ones are others' (the kernel's own, of multicast reports).
+# Marks are numbers like addresses: smaller ones are others' (the kernel's own, of multicast reports). The
+# mark of a guest leads to its own counter and to its network's.
 _FAST_CHAINS = """
     map network_mark { type ifname : mark; }
     map address_mark { type ipv4_addr : mark; }
+    map guest_mark { type ipv4_addr : mark; }
+    map guest6_mark { type ipv6_addr : mark; }
     map arrived { type mark : counter; }
+    map arrived_guest { type mark : counter; }
     map network_received { type ifname : counter; }
     map address_sent { type ipv4_addr : counter; }
+    map guest_received { type ipv4_addr : counter; }
+    map guest6_received { type ipv6_addr : counter; }
     chain arriving {
         meta mark set 0xe0000000
         meta mark set iifname map @network_mark
         iifname "public*" meta mark set ip daddr map @address_mark
+        iifname "guest*" meta mark set ip saddr map @guest_mark
+        iifname "guest*" meta mark set ip6 saddr map @guest6_mark
     }
     chain not_taken {
         meta mark set 0
@@ -66,7 +82,10 @@ _FAST_CHAINS = """
     chain leaving {
         meta mark < 0x01000000 return
         counter name meta mark map @arrived
+        counter name meta mark map @arrived_guest
         counter name oifname map @network_received
+        counter name ip daddr map @guest_received
+        counter name ip6 daddr map @guest6_received
         oifname "public*" counter name ip saddr map @address_sent
     }
 """
@@ -74,8 +93,9 @@ _STRUCTURES = {
     family: f"table {family} {TABLE} {{{chains}}}\n"
     for family, chains in (("inet", _CHAINS), ("netdev", _FAST_CHAINS))
 }
-_MARKED = {"network": "sent", "address": "received"}
+_MARKED = {"network": "sent", "address": "received", "guest": "sent"}
 """What is known of a packet only where it arrives."""
+_MOST_NAMED = 4
 _ETHERNET_BYTES = 14
 """A header that packets have where they leave, and haven't where the others are counted."""
 HOOKS = {
@@ -111,28 +131,30 @@ def _plan_table(family: str, wanted: Sequence[Counter], host: Host, *, fresh: bo
     present = {item["counter"]["name"] for item in listing if "counter" in item}
     elements = _observed_elements(listing)
     names = {_name(counter, direction) for counter in wanted for direction in DIRECTIONS}
-    for counter in wanted:
-        own = [_name(counter, direction) for direction in DIRECTIONS]
-        missing = [
-            name
-            for name in own
-            if name not in present
-            or (fresh and not elements >= {(place, value) for place, _, value in _elements(family, name)})
-        ]
-        if missing:
-            yield Change(
-                kind=KIND,
-                name=f"{counter.kind} {counter.of}",
-                action="create",
-                detail="" if family == "inet" else "on the fast path",
-                run=lambda own=own: host.nft.run(_creation(family, own)),  # type: ignore[misc]
-            )
+    missing = [
+        (counter, direction)
+        for counter in wanted
+        for direction in DIRECTIONS
+        if _name(counter, direction) not in present
+        or (
+            fresh
+            and not elements >= {(place, value) for place, _, value in _elements(family, counter, direction)}
+        )
+    ]
+    if missing:
+        yield Change(
+            kind=KIND,
+            name=table,
+            action="create",
+            detail=_listed({f"{counter.kind} {counter.of}": None for counter, _ in missing}),
+            run=lambda: _create(family, missing, host),
+        )
     if gone := sorted(present - names):
         yield Change(
             kind=KIND,
             name=table,
             action="delete",
-            detail=f"counters go: {', '.join(gone)}",
+            detail=f"counters go: {_listed(gone)}",
             run=lambda: _remove(family, gone, host),
         )
 
@@ -142,12 +164,27 @@ def _listing(family: str, host: Host, *, fresh: bool) -> list[dict[str, Any]]:
     has committed anything to nft since."""
     if fresh:
         return host.nft.listing(f"table {family} {TABLE}")
-    generation = host.nft.generation()
+    # What other kinds commit by the same library changes nothing here; what we do is forgotten by `_run`.
     place = f"{KIND} {family}"
     kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(place)
-    if kept is None or kept[0] != generation:
+    if kept is None or not host.nft.only_ours_since(kept[0]):
+        generation = host.nft.generation()
         kept = host.seen[place] = generation, host.nft.listing(f"table {family} {TABLE}", terse=True)
     return kept[1]
+
+
+def _run(family: str, commands: str, host: Host) -> None:
+    host.seen.pop(f"{KIND} {family}", None)
+    host.nft.run(commands)
+
+
+def _create(family: str, missing: Sequence[tuple[Counter, str]], host: Host) -> None:
+    kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(f"{KIND} {family}")
+    still = kept is not None and host.nft.only_ours_since(kept[0])
+    _run(family, _creation(family, missing), host)
+    if kept is not None and still and host.nft.only_ours_since(kept[0]):
+        come = [{"counter": {"name": _name(counter, direction)}} for counter, direction in missing]
+        host.seen[f"{KIND} {family}"] = kept[0], [*kept[1], *come]
 
 
 def of_hook(item: dict[str, Any]) -> bool:
@@ -178,7 +215,7 @@ def _structure(family: str, listing: Sequence[dict[str, Any]]) -> dict[str, str]
 
 def _load_structure(family: str, host: Host) -> None:
     exists = f"flush table {family} {TABLE}\n" if _exists(family, host) else ""
-    host.nft.run(exists + _STRUCTURES[family])
+    _run(family, exists + _STRUCTURES[family], host)
     listing = host.nft.listing(f"table {family} {TABLE}", terse=True)
     disk.write_json(host.state / _note(family), _structure(family, listing))
 
@@ -195,13 +232,20 @@ def _observed_elements(listing: Sequence[dict[str, Any]]) -> set[tuple[str, str]
 
 def _drop(family: str, host: Host) -> None:
     host.read_counters()
-    host.nft.run(f"delete table {family} {TABLE}")
+    _run(family, f"delete table {family} {TABLE}", host)
     host.read_counters()
 
 
 def _remove(family: str, names: Sequence[str], host: Host) -> None:
     host.read_counters()
-    host.nft.run("".join(_removal(family, name) for name in names))
+    # Somebody may have taken an element away, and then it can't be deleted.
+    present = {
+        (item["map"]["name"], str(element[0]))
+        for item in host.nft.listing(f"table {family} {TABLE}")
+        if "map" in item
+        for element in item["map"].get("elem", [])
+    }
+    _run(family, "".join(_removal(family, name, present) for name in names), host)
     host.read_counters()
 
 
@@ -210,15 +254,13 @@ def read(host: Host) -> dict[str, dict[str, dict[str, int]]]:
     fast path is apart, as `network-guest0 netdev`: each begins anew for itself."""
     totals: dict[str, dict[str, dict[str, int]]] = {}
     for family in _STRUCTURES:
-        for item in host.nft.listing(f"counters table {family} {TABLE}") if _exists(family, host) else []:
-            if "counter" in item and item["counter"].get("table") == TABLE:
-                of, _, direction = item["counter"]["name"].rpartition("-")
-                packets = item["counter"]["packets"]
-                headers = _ETHERNET_BYTES * packets if family == "netdev" else 0
-                totals.setdefault(of if family == "inet" else f"{of} {family}", {})[direction] = {
-                    "bytes": item["counter"]["bytes"] - headers,
-                    "packets": packets,
-                }
+        for name, count, packets in host.nft.counters(family, TABLE):
+            of, _, direction = name.replace("_", ":").rpartition("-")
+            headers = _ETHERNET_BYTES * packets if family == "netdev" else 0
+            totals.setdefault(of if family == "inet" else f"{of} {family}", {})[direction] = {
+                "bytes": count - headers,
+                "packets": packets,
+            }
     return totals
 
 
@@ -228,41 +270,69 @@ def _exists(family: str, host: Host) -> bool:
 
 
 def _name(counter: Counter, direction: str) -> str:
-    return f"{counter.kind}-{counter.of}-{direction}"
+    # nft takes no colons in a name.
+    return f"{counter.kind}-{counter.of.replace(':', '_')}-{direction}"
 
 
-def _elements(family: str, name: str) -> Iterator[tuple[str, str, str]]:
+def _listed(names: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _elements(family: str, counter: Counter, direction: str) -> Iterator[tuple[str, str, str]]:
     """Map, key and value of the elements that lead to a counter."""
+    name = _name(counter, direction)
+    place = "guest6" if counter.kind == "guest" and ":" in counter.of else counter.kind
+    if family == "netdev" and _MARKED[counter.kind] == direction:
+        mark = str(_mark(counter))
+        yield f"{place}_mark", counter.of, mark
+        if counter.kind == "guest":
+            yield "arrived_guest", mark, name
+            yield "arrived", mark, f"network-{counter.network}-{direction}"
+        else:
+            yield "arrived", mark, name
+    else:
+        yield f"{place}_{direction}", counter.of, name
+
+
+def _mark(counter: Counter) -> int:
+    """An address is its own mark. Those of the few networks, and of IPv6, are where nobody's address is
+    (240.0.0.0/4)."""
+    if counter.kind == "network" or ":" in counter.of:
+        return 0xF0000000 | zlib.crc32(counter.of.encode()) >> 4
+    return ipv4_int(counter.of)
+
+
+def _creation(family: str, missing: Sequence[tuple[Counter, str]]) -> str:
+    objects = [f"add counter {family} {TABLE} {_name(counter, to)}\n" for counter, to in missing]
+    by_map: dict[str, list[str]] = {}
+    for counter, to in missing:
+        for place, key, value in _elements(family, counter, to):
+            by_map.setdefault(place, []).append(f"{_key(place, key)} : {_value(value)}")
+    elements = [
+        f"add element {family} {TABLE} {place} {{ {', '.join(items)} }}\n" for place, items in by_map.items()
+    ]
+    return "".join(objects + elements)
+
+
+def _removal(family: str, name: str, present: Set[tuple[str, str]]) -> str:
     kind, _, rest = name.partition("-")
     of, _, direction = rest.rpartition("-")
-    key = f'"{of}"' if kind == "network" else of
-    if family == "netdev" and _MARKED[kind] == direction:
-        mark = str(_mark(kind, of))
-        yield f"{kind}_mark", key, mark
-        yield "arrived", mark, name
-    else:
-        yield f"{kind}_{direction}", key, name
-
-
-def _mark(kind: str, of: str) -> int:
-    """An address is its own mark. Those of the few networks are where nobody's address is (240.0.0.0/4)."""
-    return ipv4_int(of) if kind == "address" else 0xF0000000 | zlib.crc32(of.encode()) >> 4
-
-
-def _creation(family: str, names: Sequence[str]) -> str:
-    return "".join(f"add counter {family} {TABLE} {name}\n{_additions(family, name)}" for name in names)
-
-
-def _removal(family: str, name: str) -> str:
-    # Added first: somebody may have taken an element away, and then it couldn't be deleted.
+    counter = Counter(kind=cast(Any, kind), of=of.replace("_", ":"))
     gone = "".join(
-        f"delete element {family} {TABLE} {place} {{ {key} }}\n" for place, key, _ in _elements(family, name)
+        f"delete element {family} {TABLE} {place} {{ {_key(place, key)} }}\n"
+        for place, key, _ in _elements(family, counter, direction)
+        if (place, key) in present
     )
-    return f"{_additions(family, name)}{gone}delete counter {family} {TABLE} {name}\n"
+    return f"{gone}delete counter {family} {TABLE} {name}\n"
 
 
-def _additions(family: str, name: str) -> str:
-    return "".join(
-        f'add element {family} {TABLE} {place} {{ {key} : "{value}" }}\n'
-        for place, key, value in _elements(family, name)
-    )
+def _key(place: str, key: str) -> str:
+    return f'"{key}"' if place.startswith("network") else key
+
+
+def _value(text: str) -> str:
+    """A mark, or the name of a counter."""
+    return text if text.isdigit() else f'"{text}"'

@@ -50,7 +50,10 @@ def _text(path: FastPath | None, links: Iterable[str]) -> str:
         return ""
     devices = f"devices = {{ {', '.join(present)} }}"
     text = f"add flowtable inet {path.table} fast {{ hook ingress priority 0; {devices}; }}\n"
-    text += f"add rule inet {path.table} {ruleset.FAST_PATH} meta l4proto {{ 6, 17 }} flow add @fast\n"
+    comment = f' comment "all but {path.kept_out}"' if path.kept_out else ""
+    text += (
+        f"add rule inet {path.table} {ruleset.FAST_PATH} meta l4proto {{ 6, 17 }} flow add @fast{comment}\n"
+    )
     if path.counted:
         text += "".join(counter.hook_text(hook, devices) for hook in counter.HOOKS)
     return text

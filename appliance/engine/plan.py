@@ -16,6 +16,7 @@ from appliance.engine import (
     link,
     load_balancers,
     password,
+    queues,
     records,
     route,
     rule,
@@ -46,6 +47,7 @@ KINDS: Mapping[type, Kind] = {
     resources.Link: link,
     resources.WireGuard: wireguard,
     resources.TunnelLink: tunnel_link,
+    resources.ReceiveQueues: queues,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,

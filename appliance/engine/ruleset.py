@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import disk
+from appliance.engine import flows
 from appliance.engine.change import Change
 from appliance.engine.host import Host
-from appliance.resources import Ruleset
+from appliance.resources import Limit, Ruleset
 
 KIND = "Ruleset"
 OURS = "sysvm"
+TABLES = (OURS, "sysvm_limits")
+"""All that may be wanted; one that isn't goes."""
 FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
 _MOST_GONE = 1_000
@@ -39,6 +42,7 @@ class Observed:
     generation: int
     structure: str
     elements: Elements
+    limits: Mapping[str, Limit]
 
 
 def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
@@ -47,10 +51,14 @@ def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Itera
     tables = {ruleset.table: ruleset for ruleset in wanted}
     for ruleset in wanted:
         yield from _plan_table(ruleset, host)
-    if not tables and _exists(host, OURS):
-        yield Change(
-            kind=KIND, name=OURS, action="delete", run=lambda: host.nft.run(f"delete table inet {OURS}")
-        )
+    for table in TABLES:
+        if table not in tables and _exists(host, table):
+            yield Change(
+                kind=KIND,
+                name=table,
+                action="delete",
+                run=lambda table=table: host.nft.run(f"delete table inet {table}"),  # type: ignore[misc]
+            )
 
 
 def _exists(host: Host, table: str) -> bool:
@@ -66,10 +74,10 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
             name=ruleset.table,
             action="create" if observed is None else "update",
             detail=f"load the table in one transaction, with {count} elements",
-            run=lambda: _swap(ruleset, host),
+            run=lambda: _swap(ruleset, observed, host),
         )
         return
-    commands, summary = _delta(ruleset, observed.elements)
+    commands, summary = _delta(ruleset, observed)
     if commands:
         yield Change(
             kind=KIND,
@@ -78,15 +86,23 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
             detail=summary,
             run=lambda: _change_elements(ruleset, host, observed, commands),
         )
+    elif ruleset.admissions and flows.noted(host):
+        yield Change(
+            kind=KIND,
+            name=ruleset.table,
+            action="update",
+            detail="connections end that removed rules let in",
+            run=lambda: _end_flows(ruleset, host),
+        )
 
 
 def _much_goes(ruleset: Ruleset, observed: Observed) -> bool:
     """The kernel takes an element out of a set of intervals in a time that grows with the set: ten thousand
     of them one by one take seconds, where a whole new table takes tenths of one."""
     gone = sum(
-        len(have) - len(ruleset.elements.get(name, {}))
-        for name, have in observed.elements.items()
-        if ruleset.elements.get(name) is not have
+        len(have) - len(want)
+        for name, want in ruleset.elements.items()
+        if (have := observed.elements.get(name, {})) is not want
     )
     return gone > _MOST_GONE
 
@@ -121,6 +137,7 @@ def _observe(table: str, host: Host) -> Observed | None:
             for kind in ("set", "map")
             if kind in item
         },
+        limits={item["limit"]["name"]: _limit(item["limit"]) for item in listing if "limit" in item},
     )
     if host.nft.generation() == generation:
         kept[table] = observed
@@ -129,7 +146,9 @@ def _observe(table: str, host: Host) -> Observed | None:
 
 def structure_digest(listing: list[dict[str, Any]]) -> str:
     """Of what the kernel lists of a table, whatever its elements, counters and fast path are."""
-    structure = [_without_moving_parts(item) for item in listing if not of_fast_path(item)]
+    structure = [
+        _without_moving_parts(item) for item in listing if not of_fast_path(item) and "limit" not in item
+    ]
     text = json.dumps(structure, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -193,6 +212,22 @@ def _text(value: Any) -> str:
     return f"{verdict} {target['target']}" if target else str(verdict)
 
 
+_UNITS = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
+
+
+def _limit(listed: Mapping[str, Any]) -> Limit:
+    return Limit(
+        rate=listed["rate"] * _UNITS[listed.get("rate_unit", "bytes")],
+        burst=listed.get("burst", 0) * _UNITS[listed.get("burst_unit", "bytes")],
+    )
+
+
+def _creation(ruleset: Ruleset, name: str) -> str:
+    limit = ruleset.limits[name]
+    rate = f"rate over {limit.rate} bytes/second burst {limit.burst} bytes"
+    return f"add limit inet {ruleset.table} {name} {{ {rate} ; }}\n"
+
+
 def _structure(ruleset: Ruleset) -> str:
     # "add, delete, add" is how one transaction replaces a table that may or may not be there.
     table = f"table inet {ruleset.table}"
@@ -205,7 +240,7 @@ def _whole(ruleset: Ruleset, counts: Mapping[tuple[str, str], Count]) -> str:
         for name, elements in ruleset.elements.items()
         if elements
     )
-    return _structure(ruleset) + fill
+    return _structure(ruleset) + "".join(_creation(ruleset, name) for name in ruleset.limits) + fill
 
 
 def _of_set(name: str, counts: Mapping[tuple[str, str], Count]) -> dict[str, str]:
@@ -238,8 +273,10 @@ def _sent(ruleset: Ruleset) -> str:
     return hashlib.sha256(ruleset.text.encode()).hexdigest()
 
 
-def _swap(ruleset: Ruleset, host: Host) -> None:
-    host.seen.pop(KIND, None)
+def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
+    if observed is not None:
+        flows.note(flows.gone(ruleset, observed.elements), host)
+    _forget(ruleset, host)
     before = host.nft.generation()
     host.nft.run(_whole(ruleset, counted(ruleset.table, host)))
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True)
@@ -248,39 +285,75 @@ def _swap(ruleset: Ruleset, host: Host) -> None:
     structure = structure_digest(listing)
     disk.write_json(host.state / _note(ruleset), {"sent": _sent(ruleset), "listed": structure})
     _keep(ruleset, structure, host, before=before)
+    _end_flows(ruleset, host)
+
+
+def _end_flows(ruleset: Ruleset, host: Host) -> None:
+    if ruleset.admissions and flows.noted(host):
+        flows.end(ruleset, host)
+
+
+def _forget(ruleset: Ruleset, host: Host) -> None:
+    host.seen.get(KIND, {}).pop(ruleset.table, None)
 
 
 def _keep(ruleset: Ruleset, structure: str, host: Host, *, before: int) -> None:
     """Take the table for as wanted, if ours was the only transaction since this generation: the kernel
     accepted all of it."""
     generation = host.nft.generation()
+    kept: dict[str, Observed] = host.seen.setdefault(KIND, {})
     if generation == before + 1:
-        seen = Observed(generation=generation, structure=structure, elements=ruleset.elements)
-        host.seen[KIND] = {ruleset.table: seen}
+        for other in kept.values():
+            # Another table is as it was.
+            if other.generation == before:
+                other.generation = generation
+        kept[ruleset.table] = Observed(
+            generation=generation, structure=structure, elements=ruleset.elements, limits=ruleset.limits
+        )
 
 
-def _delta(ruleset: Ruleset, observed: Mapping[str, Mapping[str, str | None]]) -> tuple[str, str]:
-    """The commands that turn the observed elements into the wanted ones, and a summary.
+def _delta(ruleset: Ruleset, observed: Observed) -> tuple[str, str]:
+    """The commands that turn what is observed into what is wanted, and a summary.
 
     `create` and `delete`, unlike `add` and `destroy`, fail where an element is not as it was observed:
-    so the transaction itself proves that the observation still held."""
-    commands, added, removed = [], 0, 0
-    for name in sorted(ruleset.elements.keys() | observed.keys()):
-        want, have = ruleset.elements.get(name, {}), observed.get(name, {})
-        if want is have or want == have:
+    so the transaction itself proves that the observation still held. A limit can't be changed: another takes
+    its name, and the elements that lead to it are made anew around that."""
+    unlike = (
+        set()
+        if ruleset.limits is observed.limits
+        else {name for name, limit in observed.limits.items() if ruleset.limits.get(name) != limit}
+    )
+    deleted, created, added, removed = [], [], 0, 0
+    for name, want in sorted(ruleset.elements.items()):
+        have = observed.elements.get(name, {})
+        if (want is have or want == have) and not unlike:
             continue
-        gone = [(key, mapped) for key, mapped in have.items() if key not in want or want[key] != mapped]
-        come = [(key, mapped) for key, mapped in want.items() if key not in have or have[key] != mapped]
+        gone = [
+            (key, mapped)
+            for key, mapped in have.items()
+            if key not in want or want[key] != mapped or mapped in unlike
+        ]
+        come = [
+            (key, mapped)
+            for key, mapped in want.items()
+            if key not in have or have[key] != mapped or mapped in unlike
+        ]
         if gone:
             keys = ", ".join(key for key, _ in gone)
-            commands.append(f"delete element inet {ruleset.table} {name} {{ {keys} }}\n")
+            deleted.append(f"delete element inet {ruleset.table} {name} {{ {keys} }}\n")
         if come:
-            commands.append(f"create element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
+            created.append(f"create element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
         added, removed = added + len(come), removed + len(gone)
-    return "".join(commands), f"{added} elements come, {removed} go"
+    deleted += [f"delete limit inet {ruleset.table} {name}\n" for name in sorted(unlike)]
+    limits = [
+        _creation(ruleset, name) for name in ruleset.limits if name in unlike or name not in observed.limits
+    ]
+    return "".join([*deleted, *limits, *created]), f"{added} elements come, {removed} go"
 
 
 def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, commands: str) -> None:
-    host.seen.pop(KIND, None)
+    flows.note(flows.gone(ruleset, observed.elements), host)
+    _forget(ruleset, host)
     host.nft.run(commands)
     _keep(ruleset, observed.structure, host, before=observed.generation)
+    _end_flows(ruleset, host)

@@ -1,5 +1,6 @@
 """Observe and change kernel settings below /proc/sys."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def plan(wanted: Sequence[Sysctl], host: Host, *, fresh: bool = False) -> Iterat
             value = path.read_text().strip()
         except FileNotFoundError:
             continue  # a kernel without this feature, or a link whose card is not there yet
-        if value != sysctl.value:
+        if value != sysctl.value and os.access(path, os.W_OK):  # else it is the host's, who keeps it
             yield Change(
                 kind=KIND,
                 name=sysctl.name,

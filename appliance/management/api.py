@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, request
 
-from appliance.management import metrics, problem
+from appliance.management import metrics, problem, questions
 from appliance.management.authority import boot_json
 from appliance.management.inventory import Appliance, StaleError, Stored
 from appliance.management.openapi import description
@@ -184,6 +184,7 @@ def create_app(plane: Plane) -> Flask:
         with plane.agent(name) as agent:
             return app.json.response(agent.vpn())
 
+    questions.register(app, plane)
     return app
 
 

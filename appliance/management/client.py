@@ -9,10 +9,11 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 from appliance.boot import API_PORT
 from appliance.model import Problem
@@ -24,6 +25,7 @@ HANDSHAKE_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 3600.0
 """Seconds of silence before an answer. A long apply is silent and yet makes progress, and is not to be
 given up on; whether the machine is still there at all is TCP's to find out, see `_connect`."""
+_PIECE = 1 << 16
 LARGEST_ANSWER = 64 * 2**20
 """Bytes. An appliance that somebody else has taken over shouldn't fill the management plane's memory."""
 
@@ -171,6 +173,35 @@ class Agent:
         """Its tunnels and their peers as they are now."""
         return self._json("GET", "/v1/vpn")
 
+    def ask(
+        self, method: str, path: str, *,
+        body: Any = None, query: Mapping[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        """A question about packets: /v1/explain, /v1/connections, /v1/diagnostics/... Raises
+        RefusedByAgentError."""
+        content = None if body is None else json.dumps(body)
+        return self._decoded(self._request(method, _with_query(path, query or {}), content)[1])
+
+    def capture(self, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """Packets of a link as a pcap file, piece by piece: `link`, and what limits it. Raises
+        RefusedByAgentError before the first piece. The connection is of no use for anything else until it
+        ends; `close` ends it early."""
+        connection = self._connection = self._connection or self._connect()
+        try:
+            # So that the agent knows when we hang up.
+            headers = {"Client-Port": str(connection.sock.getsockname()[1])} if connection.sock else {}
+            connection.request("GET", _with_query("/v1/capture", query), headers=headers)
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                raise self._failure(response.status, response.read(LARGEST_ANSWER))
+            while piece := response.read1(_PIECE):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise UnreachableError(self._unreachable(error)) from error
+        finally:
+            self.close()
+
     def _json(
         self, method: str, path: str, body: str | bytes | None = None, *,
         content_type: str = "application/json",
@@ -258,6 +289,11 @@ class Agent:
         if status == http.client.UNPROCESSABLE_ENTITY:
             return RefusedByAgentError(detail, problems=tuple(_problems(problem.get("errors"))))
         return FailedError(detail, status=status)
+
+
+def _with_query(path: str, query: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _query(confirm: int | None) -> str:

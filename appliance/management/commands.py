@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -101,7 +101,7 @@ def create(
     body: dict[str, Any] = {"name": name, "role": role, "control": control}
     if port is not None:
         body["port"] = port
-    _, answer = _ask(remote, "POST", "/v1/appliances", body=body)
+    _, answer = ask(remote, "POST", "/v1/appliances", body=body)
     _write_boot(output, answer["boot"])
 
 
@@ -111,14 +111,14 @@ def create(
 @click.pass_obj
 def boot(remote: Callable[[], Remote], name: str, output: Path) -> None:
     """Write boot data anew, with a new certificate."""
-    _write_boot(output, _ask(remote, "POST", f"{_path(name)}/boot")[1])
+    _write_boot(output, ask(remote, "POST", f"{path(name)}/boot")[1])
 
 
 @appliance.command("list")
 @click.pass_obj
 def list_appliances(remote: Callable[[], Remote]) -> None:
     """All appliances, and how far they have got."""
-    _, answer = _ask(remote, "GET", "/v1/appliances")
+    _, answer = ask(remote, "GET", "/v1/appliances")
     table = Table()
     for heading in ("name", "role", "control", "state", "wanted", "runs"):
         table.add_column(heading, no_wrap=True)
@@ -141,7 +141,7 @@ def list_appliances(remote: Callable[[], Remote]) -> None:
 @click.pass_obj
 def hits(remote: Callable[[], Remote], name: str) -> None:
     """How many packets each rule of its access lists has decided about."""
-    _, answer = _ask(remote, "GET", f"{_path(name)}/hits")
+    _, answer = ask(remote, "GET", f"{path(name)}/hits")
     table = Table("rule", "packets", "bytes")
     for pointer, counts in answer.items():
         table.add_row(escape(pointer), str(counts["packets"]), str(counts["bytes"]))
@@ -155,9 +155,9 @@ def hits(remote: Callable[[], Remote], name: str) -> None:
 def show(remote: Callable[[], Remote], name: str, only_document: bool) -> None:
     """One appliance."""
     if only_document:
-        click.echo(json.dumps(_ask(remote, "GET", f"{_path(name)}/document")[1], indent=2))
+        click.echo(json.dumps(ask(remote, "GET", f"{path(name)}/document")[1], indent=2))
         return
-    _, item = _ask(remote, "GET", _path(name))
+    _, item = ask(remote, "GET", path(name))
     table = Table(show_header=False)
     for key, value in item.items():
         if key not in ("problems", "converged"):
@@ -174,7 +174,7 @@ def show(remote: Callable[[], Remote], name: str, only_document: bool) -> None:
 @click.pass_obj
 def delete(remote: Callable[[], Remote], name: str) -> None:
     """Forget an appliance. The machine itself is left alone."""
-    _ask(remote, "DELETE", _path(name))
+    ask(remote, "DELETE", path(name))
 
 
 @appliance.command()
@@ -188,8 +188,8 @@ def delete(remote: Callable[[], Remote], name: str) -> None:
 def push(remote: Callable[[], Remote], name: str, document: Any, wait: bool, timeout: float) -> None:
     """Want DOCUMENT (a JSON file, or - for standard input) of an appliance."""
     content = _document(document)
-    status, answer = _ask(
-        remote, "PUT", f"{_path(name)}/document", body=content, wait=timeout if wait else 0.0
+    status, answer = ask(
+        remote, "PUT", f"{path(name)}/document", body=content, wait=timeout if wait else 0.0
     )
     generation = answer["generation"]
     if status == 200:
@@ -208,7 +208,7 @@ def push(remote: Callable[[], Remote], name: str, document: Any, wait: bool, tim
 @click.pass_obj
 def plan(remote: Callable[[], Remote], name: str, document: Any) -> None:
     """What pushing DOCUMENT would change; changes nothing."""
-    _, answer = _ask(remote, "POST", f"{_path(name)}/plan", body=_document(document))
+    _, answer = ask(remote, "POST", f"{path(name)}/plan", body=_document(document))
     changes = answer.get("changes", [])
     for change in changes:
         click.echo(change if isinstance(change, str) else json.dumps(change))
@@ -220,15 +220,17 @@ def plan(remote: Callable[[], Remote], name: str, document: Any) -> None:
 @click.pass_obj
 def switch_over(remote: Callable[[], Remote], name: str) -> None:
     """Have NAME, the primary of a redundant pair, hand over to the other one."""
-    _, answer = _ask(remote, "POST", f"{_path(name)}/switch-over")
+    _, answer = ask(remote, "POST", f"{path(name)}/switch-over")
     click.echo(f"{name} is the {answer['state']}, {answer['peer']['name']} the {answer['peer']['state']}.")
 
 
-def _ask(
-    connect: Callable[[], Remote], method: str, path: str, *, body: Any = None, wait: float = 0.0
-) -> tuple[int, Any]:
+def ask(
+    connect: Callable[[], Remote], method: str, path: str, *,
+    body: Any = None, query: Mapping[str, Any] | None = None, wait: float = 0.0,
+) -> tuple[int, Any]:  # fmt: skip
+    """Status and answer. Raises click.ClickException for any error, with what to do about it."""
     try:
-        return connect().ask(method, path, body=body, wait=wait)
+        return connect().ask(method, path, body=body, query=query, wait=wait)
     except RemoteError as error:
         lines = [str(error), *(f"  {problem.pointer}: {problem.detail}" for problem in error.problems)]
         if error.status == 0:
@@ -242,7 +244,8 @@ def _fail(message: str) -> NoReturn:
     raise click.ClickException(message)
 
 
-def _path(name: str) -> str:
+def path(name: str) -> str:
+    """Of an appliance, in the API."""
     return f"/v1/appliances/{quote(name, safe='')}"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from appliance.management.inventory import STATES
 from appliance.management.placement import Placement
+from appliance.management.questions import KINDS as QUESTIONS
 from appliance.management.submission import NewAppliance
 from appliance.roles import ROLES, document_model
 
@@ -80,6 +81,18 @@ def description() -> dict[str, Any]:
     }  # fmt: skip
     for question in ("status", "health", "usage", "hits", "vpn"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
+    kind = {"name": "kind", "in": "path", "required": True, "schema": {"enum": list(QUESTIONS)}}
+    for question in ("explain", "diagnostics/{kind}"):
+        paths[f"{one}/{question}"] = {
+            "post": _operation(
+                "As the agent's own; see its description", 200, 404, 422, 502,
+                body={"type": "object"}, parameters=[kind] if "{kind}" in question else None,
+            )
+        }  # fmt: skip
+    for question in ("connections", "capture"):
+        paths[f"{one}/{question}"] = {
+            "get": _operation("As the agent's own; see its description", 200, 404, 422, 502)
+        }
     for path, operations in paths.items():
         for operation in operations.values():
             if "{name}" in path:

@@ -23,6 +23,8 @@ from appliance.roles import document_model
 
 QUERY_TIMEOUT = 120.0
 """Seconds that a question put through to an agent (status, health, usage, plan) may take."""
+CAPTURE_TIMEOUT = 660.0
+"""Seconds; a capture lasts 600 at most."""
 CONTEXT_LIFETIME = 24 * 3600.0
 """Seconds after which the client certificate is looked at again: a process may outlive it."""
 
@@ -175,6 +177,10 @@ class Plane:
     def agent(self, name: str) -> Agent:
         """A connection to an appliance, for questions."""
         return self._connect(self.inventory.appliance(name), answer_timeout=QUERY_TIMEOUT)
+
+    def capturing(self, name: str) -> Agent:
+        """The same for a capture, in which no packet need come for long."""
+        return self._connect(self.inventory.appliance(name), answer_timeout=CAPTURE_TIMEOUT)
 
     def _connect(self, appliance: Appliance, **options: float) -> Agent:
         with self._context_lock:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.management import inventory
 from appliance.management.authority import InvalidNameError
-from appliance.management.client import AgentError, ConflictError, RefusedByAgentError
+from appliance.management.client import AgentError, ConflictError, FailedError, RefusedByAgentError
 from appliance.management.submission import NotJsonError
 from appliance.model import Problem, RefusedError
 from appliance.roles import UnknownRoleError
@@ -85,6 +85,8 @@ def register(app: Flask) -> None:
             return problem(422, str(error), title="The appliance refuses it", problems=error.problems)
         if isinstance(error, ConflictError):
             return problem(409, str(error))
+        if isinstance(error, FailedError) and error.status in (429, 501):
+            return problem(error.status, str(error))
         return problem(502, str(error), title="The appliance doesn't answer as it should")
 
     @app.errorhandler(HTTPException)

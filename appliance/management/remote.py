@@ -1,14 +1,18 @@
 """The client of the management plane's HTTP API, for the command line."""
 
+import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from appliance.model import Problem
+
+_LONGEST_CAPTURE = 600.0
+"""Seconds in which no packet need come."""
 
 
 class RemoteError(Exception):
@@ -73,6 +77,24 @@ class Remote:
         if response.status >= 400:
             raise _error(response.status, value)
         return response.status, value
+
+    def stream(self, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """An answer piece by piece, as it comes. Raises RemoteError."""
+        target = f"{path}?{urlencode(query)}"
+        connection = self._connection(self.timeout + _LONGEST_CAPTURE)
+        try:
+            connection.request("GET", target, None, {"Authorization": f"Bearer {self.token}"})
+            response = connection.getresponse()
+            if response.status >= 400:
+                with contextlib.suppress(ValueError):
+                    raise _error(response.status, json.loads(response.read()))
+                raise RemoteError(f"The answer was {response.status}.", status=response.status)
+            while piece := response.read1(1 << 16):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise RemoteError(f"The answer broke off: {error or type(error).__name__}.") from error
+        finally:
+            connection.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self.address.startswith("unix:"):

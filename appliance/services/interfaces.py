@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check, LinkCheck
 from appliance.document import Document, Interface
-from appliance.resources import Address, Link, Resource, Route
+from appliance.resources import Address, Link, ReceiveQueues, Resource, Route
 
 
 def resources(document: Document) -> Iterator[Resource]:
     preferred: Counter[str] = Counter()
     for name, interface in sorted(document.interfaces.items()):
         yield Link(name=name, mac=interface.mac, mtu=interface.mtu)
+        yield ReceiveQueues(link=name)
         for address in interface.addresses:
             yield Address(link=name, address=address)
         for gateway in interface.gateways:

@@ -23,6 +23,7 @@ from router.document.dhcp import (
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
 from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
+from router.document.limits import Limit, Limits, Rate, Usual
 from router.document.load_balancing import (
     Certificate,
     DefaultTimeouts,
@@ -63,7 +64,9 @@ class RouterDocument(Document):
     """By private interface."""
     fast_path: bool = True
     """Established TCP and UDP connections pass the firewall's chains by, where the kernel has flowtables:
-    quicker, and counted all the same. They outlive a change of rules with it as without."""
+    quicker, and counted all the same. Who has a rate in `limits` doesn't take this way."""
+    limits: Limits = Limits()
+    """Rates and connections of networks, guests and public addresses."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     wireguard: dict[InterfaceName, WireGuard] = {}
     """By the tunnel's interface: `vpn0`, ..."""
@@ -107,6 +110,8 @@ __all__ = [
     "Ingress",
     "IngressRule",
     "LeaseSeconds",
+    "Limit",
+    "Limits",
     "LineText",
     "LoadBalancer",
     "LoadBalancing",
@@ -116,6 +121,7 @@ __all__ = [
     "Path",
     "PortForward",
     "PrivateGateway",
+    "Rate",
     "Redundancy",
     "RemoteAccess",
     "Reservation",
@@ -132,6 +138,7 @@ __all__ = [
     "TunnelCertificate",
     "Upstream",
     "User",
+    "Usual",
     "Verdict",
     "WireGuard",
     "WireGuardListen",

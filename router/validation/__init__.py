@@ -17,6 +17,7 @@ from router.validation import (
     firewall,
     interfaces,
     ipsec,
+    limits,
     load_balancers,
     metadata,
     nat,
@@ -53,6 +54,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
     ipsec.problems: ("interfaces", "routes", "ipsec"),
     remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
+    limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
 }
 
 

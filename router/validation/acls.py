@@ -16,7 +16,7 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         yield from _rules(rules, name)
     for direction in acl.directions(document):
         if direction.depth > _MOST_LAYERS:
-            name = direction.chain.removeprefix("acl_").rpartition("_")[0]
+            name = direction.acl
             yield Problem(
                 pointer("acls", name, "rules"),
                 f"Access list {name}: more than {_MOST_LAYERS} of its rules overlap one another, "

@@ -47,6 +47,15 @@ def empty() -> Document:
         "firewall": {"ingress": {"policy": "drop", "rules": {}}, "egress": {"guest0": {}}},
         "metadata": {"guest0": {"guests": {}}},
         "accounting": {},
+        # One client stands for all guests, or for a relay.
+        "limits": {
+            "usual": {
+                "connections": None,
+                "new_connections_per_second": None,
+                "dhcp_packets_per_second": None,
+                "dns_packets_per_second": None,
+            }
+        },
     }
 
 

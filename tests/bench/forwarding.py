@@ -1,4 +1,5 @@
-"""Packets between a guest and the outside, through the router's machine and through a kernel without rules.
+"""Packets between a guest and the outside, through the router's machine and through a kernel that only
+translates addresses.
 
 The machine is the same for all of them, and its kernel: what is measured in turn is what the rules cost.
 """
@@ -14,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from appliance.runtime import namespace
 from images.image import build as build_image
@@ -32,6 +35,9 @@ _WINDOW = 64
 """Datagrams under way: so many that the machine is always busy, so few that none is lost."""
 _PORT = 7
 _PLAIN = "a kernel without rules, that only forwards"
+_NAT = "plain NAT: a kernel with one rule, nft's masquerade"
+_MASQUERADE = "type nat hook postrouting priority srcnat; oifname public0 masquerade"
+_RULES = (10, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +71,15 @@ def _measure(lab: Between, say: Say) -> dict[str, list[Seen]]:
     del uncounted["accounting"]
     modes: Mapping[str, Callable[[], object]] = {
         _PLAIN: lambda: _plain(lab),
+        _NAT: lambda: _nat(lab),
         "router, fast path on, as is the default": lambda: _router(lab, document()),
+        **{
+            f"router, fast path {'on' if fast else 'off'}, {count:,} firewall rules": partial(
+                _router, lab, {**_with_rules(count), "fast_path": fast}
+            )
+            for fast in (True, False)
+            for count in _RULES
+        },
         "router, fast path on, nothing counted": lambda: _router(lab, uncounted),
         "router, fast path off": lambda: _router(lab, {**document(), "fast_path": False}),
     }
@@ -90,6 +104,31 @@ def _plain(lab: Between) -> None:
     """Addresses, routes and forwarding stay as they were; only the agent would put rules back: it waits."""
     lab.sh("systemctl kill --signal=STOP sysvm-agent; nft flush ruleset")
     assert lab.sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
+
+
+def _nat(lab: Between) -> None:
+    _plain(lab)
+    lab.sh(f"nft 'add table ip plain; add chain ip plain out {{ {_MASQUERADE}; }}'")
+
+
+def _with_rules(count: int) -> dict[str, Any]:
+    """Half of them for what comes in, half for what goes out; none is about the bench's own packets."""
+    found = document()
+    far = [f"198.18.{number // 256}.{number % 256}/32" for number in range(count // 2)]
+    found["firewall"]["ingress"]["rules"] |= {
+        f"in-{number}": {
+            "verdict": "accept", "address": PUBLIC, "protocol": "tcp", "ports": 1000 + number % 5000,
+            "source_cidrs": [cidr],
+        }
+        for number, cidr in enumerate(far)
+    }  # fmt: skip
+    found["firewall"]["egress"]["guest0"]["rules"] = {
+        f"out-{number}": {
+            "verdict": "drop", "protocol": "udp", "ports": 1000 + number % 5000, "destination_cidrs": [cidr],
+        }
+        for number, cidr in enumerate(far)
+    }  # fmt: skip
+    return found
 
 
 def _once(lab: Between) -> Seen:
@@ -147,13 +186,13 @@ def _text(seen: Mapping[str, list[Seen]]) -> str:
     for mode in seen:
         row = [mode]
         for what in ("packets", "per_core", "megabits"):
-            here, plain = middle(mode, what), middle(_PLAIN, what)
+            here, plain = middle(mode, what), middle(_NAT, what)
             row += [f"{here:,.0f}", f"{here / plain:.0%}"]
         rows.append(row)
     head = ["", "packets/s", "ratio", "packets/s per core", "ratio", "TCP Mbit/s", "ratio"]
     text = (
         f"Emulated by QEMU (TCG), one processor: medians of {_ROUNDS} rounds in turn, {_SECONDS:g} s each. "
-        "Ratios are to the plain kernel's. Packets are datagrams of 22 bytes between a guest and the "
+        "Ratios are to plain NAT's. Packets are datagrams of 22 bytes between a guest and the "
         f"outside, there and back, {_WINDOW} under way; per core means per second of processor time that "
         "QEMU took in all. TCP comes in pieces of up to 64 KiB, as virtual cards hand it over."
     )

@@ -4,13 +4,24 @@ import errno
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from images.image import Image
-from tests.vm.between import FORWARDS, GUEST, INTERNET, PUBLIC, Between, between, document, until
+from tests.vm.between import (
+    FORWARDS,
+    GUEST,
+    INTERNET,
+    OTHER_GUEST,
+    PUBLIC,
+    Between,
+    between,
+    document,
+    until,
+)
 
 SIZE = 3_000_000
 PORT = 80
@@ -115,7 +126,10 @@ def test_new_connections_meet_the_firewall_while_old_ones_go_on(lab: Between) ->
     here, there = connected(lab, "net", FORWARDS, 8080, "vm1")
     carry(here, there, 100_000)
     closed = document()
-    closed["firewall"] = {"ingress": {"policy": "drop"}, "egress": {}}
+    for protocol in ("tcp", "udp"):
+        shut = {"verdict": "drop", "address": FORWARDS, "protocol": protocol, "ports": "8080-8081"}
+        closed["firewall"]["ingress"]["rules"][f"no-{protocol}"] = shut
+    closed["firewall"]["egress"] = {}
     lab.put(closed)
     for client, address, port in (("net", FORWARDS, 8080), ("vm1", INTERNET, PORT)):
         refused = lab.socket(client)
@@ -132,6 +146,82 @@ def test_new_connections_meet_the_firewall_while_old_ones_go_on(lab: Between) ->
     again.settimeout(2)
     with pytest.raises(TimeoutError):
         again.connect((FORWARDS, 8080))
+
+
+def test_a_removed_rule_ends_its_connections_and_no_others(lab: Between) -> None:
+    here, there = connected(lab, "net", FORWARDS, 8080, "vm1")
+    other, far = connected(lab, "vm1", INTERNET, PORT, "net")
+    carry(here, there, 100_000)
+    carry(other, far, 100_000)
+    assert len(offloaded(lab, "tcp")) >= 2
+    without = document()
+    del without["port_forwards"]["web"]
+    lab.put(without)
+    carry(other, far, 100_000)
+    here.sendall(b"x")
+    there.settimeout(5)
+    with pytest.raises(TimeoutError):
+        there.recv(10)
+    assert not [line for line in offloaded(lab, "tcp") if "dport=8080 " in line]
+
+
+def test_guests_are_counted_one_by_one(lab: Between) -> None:
+    wanted = document()
+    wanted["accounting"] = {"guests": True}
+    wanted["dhcp"] = {
+        "guest0": {"reservations": {"02:00:0a:01:01:0a": {"address": GUEST}}},
+        "guest1": {"reservations": {"02:00:0a:01:02:0a": {"address": OTHER_GUEST}}},
+    }
+    lab.put(wanted)
+    assert lab.changes(wanted) == ()
+    for client, address, port, server, counters in (
+        ("vm1", INTERNET, PORT, "net",
+         {f"guest-{GUEST} sent", "network-guest0 sent", f"address-{PUBLIC} sent"}),
+        ("net", FORWARDS, 8080, "vm1",
+         {f"guest-{GUEST} received", "network-guest0 received", f"address-{FORWARDS} received"}),
+        # A guest that nothing names is its network's.
+        ("vm2", INTERNET, PORT, "net", {"network-guest0 sent", f"address-{PUBLIC} sent"}),
+    ):  # fmt: skip
+        before, seen = lab.usage(), by_the_chains(lab)
+        here, there = connected(lab, client, address, port, server)
+        carry(here, there)
+        change = grown(lab, before)
+        assert change.keys() == counters
+        assert all(SIZE < counted < SIZE * 1.08 for counted in change.values()), change
+        assert by_the_chains(lab) - seen < SIZE / 2
+        here.close()
+        there.close()
+    lab.put(document())
+    assert lab.changes(document()) == ()
+
+
+def test_who_has_a_rate_is_not_in_the_flowtable(lab: Between) -> None:
+    here, there = connected(lab, "vm1", INTERNET, PORT, "net")
+    other, far = connected(lab, "vm2", INTERNET, PORT, "net")
+    carry(here, there, 100_000)
+    carry(other, far, 100_000)
+    limited = {**document(), "limits": {"guests": {GUEST: {"sent": {"rate": 800_000_000}}}}}
+    lab.put(limited)
+    assert lab.changes(limited) == ()
+    before = by_the_chains(lab)
+    carry(here, there, SIZE)
+    assert by_the_chains(lab) - before > SIZE, "each packet of it meets the chains"
+    carry(other, far, 100_000)
+    assert [line for line in offloaded(lab, "tcp") if "src=10.1.1.11 " in line]
+    # Slowed down in the middle, and not cut.
+    slow = {**document(), "limits": {"guests": {GUEST: {"sent": {"rate": 4_000_000}}}}}
+    lab.put(slow)
+    carry(here, there, SIZE)
+    begun = time.monotonic()
+    carry(here, there, SIZE)
+    held = time.monotonic() - begun
+    assert held > SIZE / 500_000 * 0.7, held
+    begun = time.monotonic()
+    carry(other, far, SIZE)
+    assert time.monotonic() - begun < held / 2
+    lab.put(document())
+    carry(here, there, 100_000)
+    assert [line for line in offloaded(lab, "tcp") if f"src={GUEST} " in line]
 
 
 def test_datagrams_keep_their_time_to_live_and_their_size(lab: Between) -> None:

@@ -117,7 +117,23 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
             pass
 
         def do_GET(self) -> None:
+            if self.path.startswith("/v1/capture"):
+                self._capture()
+                return
             self._answer(*(peer.status() if self.path == "/v1/status" else (200, {"path": self.path})))
+
+        def _capture(self) -> None:
+            if "filter=wrong" in self.path:
+                self._answer(422, {"title": "No answer", "detail": "The filter is none: syntax error"})
+                return
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            for piece in (b"one", b"two", b"three"):
+                self.wfile.write(piece)
+                self.wfile.flush()
+                time.sleep(0.3)
 
         def do_PUT(self) -> None:
             self._answer(*peer.put(self._body()))
@@ -127,6 +143,9 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
                 self._answer(*peer.switch_over())
                 return
             body = self._body()
+            if self.path != "/v1/plan":
+                self._answer(200, {"path": self.path, "body": body})
+                return
             self._answer(200, {"generation": body["generation"], "changes": [{"kind": "File"}]})
 
         def _body(self) -> Any:

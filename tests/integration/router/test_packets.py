@@ -324,7 +324,8 @@ def test_a_transfer_survives_every_kind_of_change(lab: Lab) -> None:
         lab.put(document())
         # A rule that would not let it in any more is for new connections.
         closed = document()
-        closed["firewall"]["ingress"]["rules"] = {}
+        shut = {"verdict": "drop", "address": FORWARDS, "protocol": "all"}
+        closed["firewall"]["ingress"]["rules"]["shut"] = shut
         closed["firewall"]["egress"]["guest0"]["policy"] = "drop"
         lab.put(closed)
         assert lab["net"].refused(FORWARDS, 8080)

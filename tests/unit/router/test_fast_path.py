@@ -33,6 +33,24 @@ def test_the_document_may_say_no() -> None:
     assert wanted(fast_path=False) == []
 
 
+def test_who_has_a_rate_is_kept_out() -> None:
+    (before,) = wanted()
+    seen = {before}
+    for limits in (
+        {"guests": {"10.1.1.10": {"sent": {"rate": 1_000_000}}}},
+        {"guests": {"10.1.1.11": {"received": {"rate": 1_000_000}}}},
+        {"networks": {"guest0": {"sent": {"rate": 1_000_000}}}},
+        {"addresses": {"203.0.113.5": {"sent": {"rate": 1_000_000}}}},
+    ):
+        (path,) = wanted(limits=limits)
+        assert isinstance(path, FastPath) and path.kept_out
+        seen.add(path)
+    assert len(seen) == 5, "another circle of them makes those in the flowtable come anew"
+    # Another rate, or a limit of connections, changes nothing about who they are.
+    assert wanted(limits={"guests": {"10.1.1.10": {"connections": 5}}}) == [before]
+    assert wanted(limits={"guests": {"10.1.1.10": {"sent": {"rate": 2_000_000}}}})[0] in seen
+
+
 def test_without_links_there_is_none() -> None:
     nothing = read({"role": "router", "name": "r1", "generation": 1})
     assert list(fast_path.resources(nothing)) == []

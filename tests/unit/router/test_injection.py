@@ -29,6 +29,7 @@ PEM = re.compile(r"[A-Za-z0-9+/=\n -]+")
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
 _ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
 _VERDICT = re.compile(r"return|drop|goto logged_[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_LIMITED = re.compile(r"[0-9a-z][0-9a-z_.:/ -]*")
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 
@@ -84,10 +85,13 @@ def shape_of(resource: Resource) -> Any:
                 assert len(lines(record)) == 1 == len(record.splitlines())
             return resource.path, [record_shape(resource.path, line) for line in resource.records.values()]
         case Ruleset():
+            # Limits have MAC addresses, and names of chains.
+            plain = _LIMITED if resource.table == "sysvm_limits" else _ELEMENT
             for elements in resource.elements.values():
                 for key, mapped in elements.items():
-                    assert _ELEMENT.fullmatch(key), key
-                    assert mapped is None or _ELEMENT.fullmatch(mapped) or _VERDICT.fullmatch(mapped)
+                    assert plain.fullmatch(key), key
+                    assert mapped is None or plain.fullmatch(mapped) or _VERDICT.fullmatch(mapped), mapped
+            assert all(_LIMITED.fullmatch(name) for name in resource.limits)
             return len(lines(resource.text)), [*map(len, resource.elements.values())]
         case Password():
             return "password"

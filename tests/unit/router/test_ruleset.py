@@ -8,7 +8,11 @@ from tests.examples import document, example, read
 
 
 def table(value: Any) -> Ruleset:
-    (found,) = [item for item in ruleset.resources(read(value)) if isinstance(item, Ruleset)]
+    (found,) = [
+        item
+        for item in ruleset.resources(read(value))
+        if isinstance(item, Ruleset) and item.table == "sysvm"
+    ]
     return found
 
 

@@ -1,0 +1,132 @@
+"""Connections end with the rule that let them in: real ones, tracked by the kernel of a namespace."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.engine import conntrack, flows
+from appliance.engine import plan as planning
+from appliance.engine.host import Host
+from appliance.engine.transaction import converge
+from appliance.resources import Admission, Ruleset
+from tests.integration.engine.conftest import Run
+
+TEXT = """table inet sysvm {
+    set accept_ports { type inet_service . inet_proto; flags interval; }
+    map forward { type inet_service : ipv4_addr . inet_service; }
+    chain translate {
+        type nat hook output priority -100; policy accept;
+        dnat ip to tcp dport map @forward
+    }
+    chain input {
+        type filter hook input priority 0; policy drop;
+        ct state established accept
+        ct status dnat accept
+        th dport . meta l4proto @accept_ports accept
+    }
+}
+"""
+
+
+def wanted(*ports: str, **forwards: int) -> Ruleset:
+    return Ruleset(
+        table="sysvm",
+        text=TEXT,
+        elements={
+            "accept_ports": {f"{port} . 6": None for port in ports},
+            "forward": {name[1:]: f"127.0.0.1 . {port}" for name, port in forwards.items()},
+        },
+        admissions={
+            "accept_ports": Admission("accept", ("port", "protocol")),
+            "forward": Admission("forward", ("port",), ("reply_source", "reply_port")),
+        },
+    )
+
+
+@pytest.fixture
+def connect(host: Host, run: Run) -> Iterator[dict[int, socket.socket]]:
+    """A socket by port asked for, once it is connected."""
+    run("ip", "link", "set", "lo", "up")
+    doors = [socket.create_server(("127.0.0.1", port)) for port in (1001, 1002, 1003)]
+    found: dict[int, socket.socket] = {}
+
+    class Connected(dict[int, socket.socket]):
+        def __missing__(self, port: int) -> socket.socket:
+            made = socket.create_connection(("127.0.0.1", port), timeout=3)
+            found[port] = made
+            return made
+
+    yield Connected()
+    for each in (*doors, *found.values()):
+        each.close()
+
+
+def tracked() -> list[int]:
+    """Ports that established connections were made to."""
+    return sorted(each.original.port for each in conntrack.connections() if each.state == "ESTABLISHED")
+
+
+def test_only_those_of_the_removed_rule(host: Host, connect: dict[int, socket.socket]) -> None:
+    converge([wanted("1001", "1002", _2000=1003)], host)
+    for port in (1001, 1002, 2000):
+        assert connect[port].fileno() > 0
+    assert tracked() == [1001, 1002, 2000]
+    converge([wanted("1001", _2000=1003)], host)
+    assert tracked() == [1001, 2000]
+    converge([wanted("1001")], host)
+    assert tracked() == [1001]
+    # A range that has it stands for it.
+    converge([wanted("1000-1001")], host)
+    assert tracked() == [1001]
+    converge([wanted()], host)
+    assert tracked() == []
+
+
+def test_another_target_ends_it_and_a_new_structure_does_not(
+    host: Host, connect: dict[int, socket.socket]
+) -> None:
+    converge([wanted("1001", _2000=1003)], host)
+    assert connect[1001].fileno() and connect[2000].fileno()
+    changed = wanted("1001", _2000=1003)
+    text = TEXT.replace("ct status dnat accept", 'ct status dnat accept comment "another"')
+    again = Ruleset(table="sysvm", text=text, elements=changed.elements, admissions=changed.admissions)
+    converge([again], host)
+    assert tracked() == [1001, 2000]
+    moved = wanted("1001", _2000=1002)
+    converge([Ruleset(table="sysvm", text=text, elements=moved.elements, admissions=moved.admissions)], host)
+    assert tracked() == [1001]
+
+
+def test_a_crash_between_the_two_is_made_up_for(host: Host, connect: dict[int, socket.socket]) -> None:
+    converge([wanted("1001", "1002")], host)
+    assert connect[1001].fileno() and connect[1002].fileno()
+    changes = planning.make([wanted("1001")], host).changes
+    ending, flows.end = flows.end, lambda ruleset, host: 0  # type: ignore[assignment]
+    try:
+        for change in changes:
+            change.run()
+    finally:
+        flows.end = ending
+    assert tracked() == [1001, 1002]
+    (left,) = planning.make([wanted("1001")], Host(generated=host.generated), fresh=True).changes
+    assert left.detail == "connections end that removed rules let in"
+    converge([wanted("1001")], host)
+    assert tracked() == [1001]
+    assert planning.make([wanted("1001")], host, fresh=True).changes == ()
+
+
+def test_many_are_told_apart_quickly(host: Host, connect: dict[int, socket.socket]) -> None:
+    ports = [str(port) for port in range(1001, 6001)]
+    converge([wanted(*ports)], host)
+    assert connect[1001].fileno() and connect[1002].fileno()
+    converge([wanted(*[port for port in ports if port != "1002"])], host)
+    assert tracked() == [1001]
+
+
+def test_ending_what_is_gone_is_no_error(host: Host, connect: dict[int, socket.socket]) -> None:
+    converge([wanted("1001")], host)
+    assert connect[1001].fileno()
+    (connection,) = [each for each in conntrack.connections() if each.original.port == 1001]
+    assert conntrack.end([connection]) == 1
+    assert conntrack.end([connection]) == 0

@@ -1,0 +1,127 @@
+"""What ends with a rule: the connections that it alone let in."""
+
+from typing import Any
+
+import pytest
+
+from appliance.engine import flows
+from appliance.engine.conntrack import Connection, Tuple
+from appliance.engine.flows import span
+from appliance.resources import Ruleset
+from router import ruleset
+from router.admission import ADMISSIONS
+from tests.examples import example, read
+
+OUTSIDE = span("198.51.100.7")[0]
+
+
+def seen(
+    source: str, destination: str, port: int = 0, protocol: int = 6, *,
+    reply_source: str = "", reply_port: int | None = None, reply_destination: str = "", icmp_type: int = 0,
+) -> Connection:  # fmt: skip
+    original = Tuple(span(source)[0], span(destination)[0], 40000, port, icmp_type)
+    back = Tuple(
+        span(reply_source or destination)[0], span(reply_destination or source)[0],
+        port if reply_port is None else reply_port, 40000, 0,
+    )  # fmt: skip
+    return Connection(4, protocol, original, back, "", True, False, 100, None, None, b"")
+
+
+def table(value: Any) -> Ruleset:
+    (found,) = [
+        item
+        for item in ruleset.resources(read(value))
+        if isinstance(item, Ruleset) and item.table == "sysvm"
+    ]
+    return found
+
+
+def ended(before: Any, after: Any, *tracked: Connection) -> list[Connection]:
+    old, new = table(before), table(after)
+    return list(flows._ending(new, flows.gone(new, old.elements), tracked))
+
+
+WEB = seen("198.51.100.7", "203.0.113.5", 8080, reply_source="10.1.1.10", reply_port=80)
+GAME = seen("198.51.100.7", "203.0.113.5", 27003, 17, reply_source="10.1.1.12")
+STATIC = seen("198.51.100.7", "203.0.113.6", 5, reply_source="10.1.1.11")
+STATIC_OUT = seen("10.1.1.11", "198.51.100.7", 443, reply_destination="203.0.113.6")
+GUEST_OUT = seen("10.1.1.10", "198.51.100.7", 443, reply_destination="203.0.113.5")
+BACK_DNS = seen("10.1.17.10", "198.51.100.7", 53, 17, reply_destination="203.0.113.7")
+PING = seen("198.51.100.7", "203.0.113.5", protocol=1, icmp_type=8)
+HAIRPIN = seen("10.1.1.12", "203.0.113.5", 8080, reply_source="10.1.1.10", reply_port=80)
+ALL = (WEB, GAME, STATIC, STATIC_OUT, GUEST_OUT, BACK_DNS, PING, HAIRPIN)
+
+
+def test_every_set_that_lets_in_is_known() -> None:
+    names = table(example("everything")).elements
+    letting = {name for name in names if "accept" in name or name.startswith(("forward", "static"))}
+    assert letting == ADMISSIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("place", "ending"),
+    [
+        (("port_forwards", "web"), {WEB, HAIRPIN}),
+        (("port_forwards", "game"), {GAME}),
+        (("static_nat", "203.0.113.6"), {STATIC, STATIC_OUT}),
+        (("firewall", "ingress", "rules", "game"), {GAME}),
+        (("firewall", "ingress", "rules", "ping"), {PING}),
+        # Another rule lets it in as well.
+        (("firewall", "ingress", "rules", "web"), set()),
+        (("firewall", "ingress", "rules", "web-wide"), set()),
+        (("firewall", "ingress", "rules", "all"), {STATIC}),
+        (("firewall", "egress", "guest1", "rules", "dns"), {BACK_DNS}),
+        # It only dropped.
+        (("firewall", "ingress", "rules", "bad"), set()),
+        (("firewall", "egress", "guest0", "rules", "no-mail"), set()),
+    ],
+    ids=lambda value: "/".join(value) if isinstance(value, tuple) else "",
+)
+def test_one_goes(place: tuple[str, ...], ending: set[Connection]) -> None:
+    after = example("everything")
+    inner = after
+    for key in place[:-1]:
+        inner = inner[key]
+    del inner[place[-1]]
+    assert set(ended(example("everything"), after, *ALL)) == ending
+
+
+def test_what_the_policy_lets_in_stays() -> None:
+    before, after = example("everything"), example("everything")
+    before["firewall"]["ingress"]["policy"] = after["firewall"]["ingress"]["policy"] = "accept"
+    after["firewall"]["ingress"]["rules"] = {}
+    assert ended(before, after, *ALL) == []
+    before["firewall"]["egress"]["guest1"]["policy"] = after["firewall"]["egress"]["guest1"]["policy"] = (
+        "accept"
+    )
+    after["firewall"]["egress"]["guest1"]["rules"] = {}
+    assert ended(before, after, *ALL) == []
+
+
+def test_another_target_ends_those_to_the_old_one() -> None:
+    after = example("everything")
+    after["port_forwards"]["web"]["target"] = "10.1.1.12"
+    assert set(ended(example("everything"), after, *ALL)) == {WEB, HAIRPIN}
+
+
+def test_what_is_only_cut_otherwise_stays() -> None:
+    before, after = example("everything"), example("everything")
+    after["port_forwards"]["web"]["source_cidrs"] = ["198.51.100.0/24"]
+    stays = set(ended(before, after, *ALL))
+    assert WEB not in stays and HAIRPIN in stays, "the guest isn't one of those sources"
+
+
+def test_new_rules_end_nothing() -> None:
+    after = example("everything")
+    after["firewall"]["ingress"]["rules"]["shut"] = {
+        "verdict": "drop", "address": "203.0.113.5", "protocol": "all",
+    }  # fmt: skip
+    assert ended(example("everything"), after, *ALL) == []
+
+
+def test_spans() -> None:
+    assert span("80") == (80, 80)
+    assert span("8000-8010") == (8000, 8010)
+    assert span("10.1.1.0/30") == (0x0A010100, 0x0A010103)
+    assert span("10.1.1.5-10.1.1.9") == (0x0A010105, 0x0A010109)
+    assert span("fd00::1") == (0xFD << 120 | 1, 0xFD << 120 | 1)
