@@ -26,7 +26,7 @@ _COUNT = 1_000
 _PUTS, _PATCHES = 3, 11
 _UNIT = "sysvm-haproxy.service"
 _BYHAND = """global
-    maxconn 20000
+    maxconn 4000
 defaults
     mode {mode}
     timeout connect 5s
@@ -38,7 +38,7 @@ listen web
     server b {server}:{second}
 """
 _ANSWERING = """global
-    maxconn 20000
+    maxconn 4000
 defaults
     mode http
     timeout client 50s
