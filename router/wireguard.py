@@ -92,7 +92,8 @@ def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer | No
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     for section in document.wireguard.values():
         port = section.listen.port
-        yield Listener(section.listen.address, PROTOCOLS["udp"], (port, port), open=True)
+        for address in section.listen.addresses:
+            yield Listener(address, PROTOCOLS["udp"], (port, port), open=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def rules(document: RouterDocument) -> list[TunnelRules]:
         TunnelRules(
             link=link,
             port=section.listen.port,
-            own4=section.listen.address if ":" not in section.listen.address else None,
-            own6=section.listen.address if ":" in section.listen.address else None,
+            own4=next((address for address in section.listen.addresses if ":" not in address), None),
+            own6=next((address for address in section.listen.addresses if ":" in address), None),
             out4=any(":" not in address for address in section.source_nat),
             out6=any(":" in address for address in section.source_nat),
         )

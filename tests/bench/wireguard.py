@@ -39,7 +39,7 @@ def _document(peers: Mapping[str, Any]) -> documents.Document:
     document["wireguard"] = {
         "vpn0": {
             "private_key": _KEY,
-            "listen": {"address": documents.PUBLIC_ADDRESS},
+            "listen": {"addresses": [documents.PUBLIC_ADDRESS]},
             "addresses": ["10.99.0.1/16", "fd00:99::1/64"],
             "peers": dict(peers),
         }
