@@ -31,6 +31,8 @@ class Peer:
     """Seconds that each PUT takes."""
     puts: list[float] = field(default_factory=list)
     gets: list[float] = field(default_factory=list)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a GET of a path is answered with."""
     most_at_once: int = 0
     port: int = 0
     _now: int = 0
@@ -108,7 +110,13 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
             pass
 
         def do_GET(self) -> None:
-            self._answer(*(peer.status() if self.path == "/v1/status" else (200, {"path": self.path})))
+            self._answer(
+                *(
+                    peer.status()
+                    if self.path == "/v1/status"
+                    else (200, peer.told.get(self.path, {"path": self.path}))
+                )
+            )
 
         def do_PUT(self) -> None:
             self._answer(*peer.put(self._body()))
