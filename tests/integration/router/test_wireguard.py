@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from router_lab import FORWARDS, PUBLIC, WEB, Lab, until
-from wireguard_lab import ROUTER6, SITE, Users, connect, six, with_users
+from wireguard_lab import ROUTER6, SITE, Users, connect, with_users
 
 from tests.wireguard_peer import new_key
 
@@ -39,8 +39,8 @@ def test_users_and_guests_reach_each_other_by_both_families(lab: Lab, vpn: Users
         assert lab[user].ask("10.1.2.10", 80) == f"vm3:80 saw {own}"
         assert lab["vm1"].ask(own, 80) == f"{user}:80 saw 10.1.1.10"
         assert lab[user].ping("10.99.0.1")
-        assert six(lab[user], "fd00:1::10")
-    assert six(lab["vm1"], "fd00:99::2")
+        assert lab[user].ping("fd00:1::10", seconds=2)
+    assert lab["vm1"].ping("fd00:99::2", seconds=2)
     # A full packet inside fits outside.
     lab["road1"].run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1372", "10.99.0.1")
     told = vpn.state()["peers"]["alice"]
@@ -67,7 +67,7 @@ def test_a_tunnel_by_ipv6_outside(lab: Lab, vpn: Users, ends: ExitStack) -> None
     )
     until(vpn.bob.handshake, what="a handshake by IPv6")
     assert lab["road2"].ask("10.1.1.10", 80) == "vm1:80 saw 10.99.0.3"
-    assert six(lab["road2"], "fd00:1::10")
+    assert lab["road2"].ping("fd00:1::10", seconds=2)
     assert vpn.state()["peers"]["bob"]["endpoint"].startswith("[2001:db8::12]:")
 
 
@@ -146,7 +146,7 @@ def test_a_full_tunnel_goes_out_by_a_public_address(lab: Lab, vpn: Users, ends: 
     for network in (f"{WEB}/32", "2001:db8::1/128"):
         vpn.alice.run("ip", "route", "replace", network, "dev", vpn.alice.link)
     assert lab["road1"].ask(WEB, 80) == f"net:80 saw {FORWARDS}"
-    assert six(lab["road1"], "2001:db8::1")
+    assert lab["road1"].ping("2001:db8::1", seconds=2)
     lab.put(vpn.document())
     assert lab["road1"].refused(WEB, 80)
 

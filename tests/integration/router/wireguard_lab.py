@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from router_document import document
-from router_lab import PUBLIC, Client, Lab, until
+from router_lab import PUBLIC, Lab, until
 
 from tests.wireguard_peer import WireGuardPeer, new_key
 
@@ -102,10 +102,6 @@ def connect(ends: ExitStack, vpn: Users, *, bob_by_ipv6: bool = True) -> None:
     outside = f"[{ROUTER6}]:51820" if bob_by_ipv6 else f"{PUBLIC}:51820"
     ends.enter_context(vpn.bob.up(tunnel_key=vpn.public, endpoint=outside, keepalive=1))
     until(lambda: vpn.alice.handshake() and vpn.bob.handshake(), what="handshakes", seconds=40)
-
-
-def six(client: Client, address: str) -> bool:
-    return client.ping(address, seconds=2)
 
 
 class Transfer:
