@@ -7,12 +7,13 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import metrics, openapi, problem, vpn
+from appliance.agent import metrics, openapi, problem
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.storage import storage
 from appliance.agent.usage import Usage
 from appliance.agent.version import versions
+from appliance.agent.vpn import wireguard
 from appliance.engine.checker import CheckError
 from appliance.engine.transaction import ConvergeError
 from appliance.model import Problem, RefusedError, strict_json
@@ -97,11 +98,12 @@ def create(controller: Controller, health: Health, usage: Usage, capabilities: M
 
     @app.get("/v1/vpn")
     def get_vpn() -> Response:
-        return jsonify(vpn.state(controller.host))
+        return jsonify({"wireguard": wireguard.state(controller.host)})
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        text = metrics.render(controller, health.results(), usage.save(), vpn.state(controller.host))
+        tunnels = wireguard.state(controller.host)
+        text = metrics.render(controller, health.results(), usage.save(), tunnels)
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     @app.get("/v1/openapi.json")

@@ -14,13 +14,13 @@ _KIB = 1024
 
 
 def render(controller: Controller, checks: list[Result], usage: Totals, tunnels: dict[str, Any]) -> str:
-    return "".join((*_lines(controller, checks, usage), *_tunnels(tunnels["wireguard"])))
+    return "".join((*_lines(controller, checks, usage), *_wireguard(tunnels)))
 
 
-def _tunnels(wireguard: dict[str, Any]) -> Iterator[str]:
+def _wireguard(tunnels: dict[str, Any]) -> Iterator[str]:
     peers = [
         ({"tunnel": link, "peer": name}, peer)
-        for link, tunnel in sorted(wireguard.items())
+        for link, tunnel in sorted(tunnels.items())
         for name, peer in sorted(tunnel["peers"].items())
     ]
     connected = [(labels, peer["connected"]) for labels, peer in peers]

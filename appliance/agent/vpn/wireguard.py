@@ -1,4 +1,4 @@
-"""The tunnels and their peers as they are now, asked of who runs them."""
+"""WireGuard tunnels and their peers as they are now, asked of who runs them."""
 
 import contextlib
 import time
@@ -14,12 +14,12 @@ _SESSION_SECONDS = 180
 
 
 def state(host: Host) -> dict[str, Any]:
-    """By kind of tunnel, tunnel and peer. Bytes are since the peer came, as the peer sees them; times are
+    """By tunnel and peer. Bytes are since the peer came, as the peer sees them; times are
     seconds since the epoch. A tunnel that doesn't answer has no `public_key`."""
-    return {"wireguard": dict(_wireguard(host))}
+    return dict(_tunnels(host))
 
 
-def _wireguard(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tunnels(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
     for noted in wireguard.known(host):
         told: dict[str, Any] = {"in_kernel": noted.in_kernel, "peers": {}}
         device = None
