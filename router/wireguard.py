@@ -65,7 +65,10 @@ def upstreams(document: RouterDocument) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def pools(section: WireGuard) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def pools(section: WireGuard) -> list[IpNetwork]:
     """The networks that a tunnel's own addresses are in."""
     return [ipaddress.ip_interface(address).network for address in section.addresses]
 
@@ -74,10 +77,14 @@ def behind(section: WireGuard) -> Iterator[str]:
     """Networks behind peers that the tunnel's own addresses bring no route to."""
     own = pools(section)
     for peer in section.peers.values():
-        for network in peer.allowed_ips:
-            parsed = ipaddress.ip_network(network)
+        for network, parsed in zip(peer.allowed_ips, _networks(peer), strict=True):
             if not any(parsed.version == pool.version and parsed.subnet_of(pool) for pool in own):  # type: ignore[arg-type]
                 yield network
+
+
+@per_item
+def _networks(peer: WireGuardPeer) -> tuple[IpNetwork, ...]:
+    return tuple(map(ipaddress.ip_network, peer.allowed_ips))
 
 
 def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer | None = None) -> list[str]:
@@ -92,7 +99,8 @@ def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer | No
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     for section in document.wireguard.values():
         port = section.listen.port
-        yield Listener(section.listen.address, PROTOCOLS["udp"], (port, port), open=True)
+        for address in section.listen.addresses:
+            yield Listener(address, PROTOCOLS["udp"], (port, port), open=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,8 @@ def rules(document: RouterDocument) -> list[TunnelRules]:
         TunnelRules(
             link=link,
             port=section.listen.port,
-            own4=section.listen.address if ":" not in section.listen.address else None,
-            own6=section.listen.address if ":" in section.listen.address else None,
+            own4=next((address for address in section.listen.addresses if ":" not in address), None),
+            own6=next((address for address in section.listen.addresses if ":" in address), None),
             out4=any(":" not in address for address in section.source_nat),
             out6=any(":" in address for address in section.source_nat),
         )

@@ -88,7 +88,7 @@ def config(
     """The user's file for wg-quick(8) or a WireGuard app. `public_key` is the tunnel's; `endpoint`
     HOST:PORT, or where the tunnel listens."""
     section = document.wireguard[tunnel]
-    address = section.listen.address
+    address = section.listen.addresses[0]
     listening = (
         f"[{address}]:{section.listen.port}" if ":" in address else f"{address}:{section.listen.port}"
     )

@@ -1,5 +1,6 @@
 """Random valid documents, of few names and addresses, so that two of them have much in common."""
 
+import base64
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -169,6 +170,31 @@ def _limits(networks: list[str]) -> st.SearchStrategy[Values]:
     )
 
 
+def _key(number: int) -> str:
+    return base64.b64encode(bytes([number]) * 32).decode()
+
+
+@st.composite
+def _tunnel(draw: st.DrawFn, networks: list[str]) -> Values:
+    reach = st.lists(st.sampled_from([*networks, "vpn0"]), unique=True)
+    peers = {}
+    for number in draw(st.lists(st.integers(2, 6), unique=True, max_size=4)):
+        further = [f"10.5{number}.0.0/16", f"fd00:5{number}::/48"]
+        networks_of = [f"10.99.0.{number}/32", *draw(st.sampled_from([[], further]))]
+        rest = _some(
+            reach=reach, preshared_key=st.just(_key(90)), persistent_keepalive=st.just(25),
+            endpoint=st.sampled_from(["192.0.2.7:51820", "[2001:db8::7]:51820"]),
+        )  # fmt: skip
+        peers[f"p{number}"] = {"public_key": _key(number), "allowed_ips": networks_of, **draw(rest)}
+    return {
+        "private_key": _key(77),
+        "listen": {"addresses": [_PUBLIC[0]]},
+        "addresses": ["10.99.0.1/24"],
+        "peers": peers,
+        **draw(_some(reach=reach, source_nat=st.just([_PUBLIC[0]]), mtu=st.just(1380))),
+    }
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> Values:
     """JSON values of a valid router's document."""
@@ -239,6 +265,9 @@ def documents(draw: st.DrawFn) -> Values:
                 limits=_limits(networks),
             )
         ),
+
+
+        "wireguard": {"vpn0": draw(_tunnel(networks))} if draw(st.booleans()) else {},
     }  # fmt: skip
     refused = problems(document)
     assert not refused, refused

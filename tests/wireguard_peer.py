@@ -95,6 +95,11 @@ class WireGuardPeer:
                 self.run("ip", "route", "replace", network, "dev", self.link)
             yield self
 
+    def rebind(self, port: int) -> None:
+        """Another socket, as apps take when their network changes: wireguard-go goes on sending from the old
+        address on the one that it has."""
+        self.run("wg", "set", self.link, "listen-port", str(port))
+
     def shown(self, what: str) -> str:
         """The last field that `wg show` tells of the only peer: endpoints, latest-handshakes, ..."""
         return self.run("wg", "show", self.link, what).split()[-1]

@@ -28,17 +28,17 @@ def render(
     return "".join(
         [
             *_lines(controller, checks, usage),
-            *_tunnels(tunnels),
+            *_wireguard(tunnels),
             *_vpn(sessions),
             *_redundancy(pair),
         ]
     )
 
 
-def _tunnels(wireguard: Mapping[str, Any]) -> Iterator[str]:
+def _wireguard(tunnels: Mapping[str, Any]) -> Iterator[str]:
     peers = [
         ({"tunnel": link, "peer": name}, peer)
-        for link, tunnel in sorted(wireguard.items())
+        for link, tunnel in sorted(tunnels.items())
         for name, peer in sorted(tunnel["peers"].items())
     ]
     connected = [(labels, peer["connected"]) for labels, peer in peers]

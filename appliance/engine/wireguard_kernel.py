@@ -13,7 +13,8 @@ with bare("pyroute2"):
 LINK_KIND = "wireguard"
 _PROBE = "sysvm-wg-probe"
 _NONE = "A" * 43 + "="
-_ABSENT = 19  # ENODEV
+_ABSENT = (19, 95)
+"""ENODEV, EOPNOTSUPP: there is no link of that name, or one of another kind."""
 
 
 def available(ip: IPRoute) -> bool:
@@ -32,7 +33,7 @@ def observe(link: str) -> Device | None:
         with WireGuard() as wireguard:
             messages = list(wireguard.info(link))
     except NetlinkError as error:
-        if error.code == _ABSENT:
+        if error.code in _ABSENT:
             return None
         raise OSError(error.code, str(error)) from error
     private, port = "", 0

@@ -75,10 +75,10 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 class WireGuardListen(Model):
     """Where peers find the tunnel."""
 
-    address: IpAddress
-    """Of a public interface. What the tunnel begins by itself leaves with it, too."""
+    addresses: Annotated[list[IpAddress], Field(min_length=1, max_length=8)]
+    """Of public interfaces. What the tunnel begins by itself leaves with the first of its family."""
     port: Annotated[int, Field(ge=1, le=65535)] = 51820
-    """UDP. The kernel takes it on all addresses of the router; the firewall opens it on this one."""
+    """UDP. The kernel takes it on all addresses of the router; the firewall opens it on these."""
 
 
 class WireGuardPeer(Model):

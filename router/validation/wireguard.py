@@ -71,37 +71,34 @@ def _keys_of_others(document: RouterDocument, own: dict[str, str]) -> Iterator[P
 
 
 def _listen(document: RouterDocument, link: str, section: WireGuard) -> Iterator[Problem]:
-    at, address, port = ("wireguard", link, "listen"), section.listen.address, section.listen.port
-    if _outer_link(document, address) is None:
-        yield Problem(
-            pointer(*at, "address"), f"Tunnel {link}: {address} is no address of a public interface"
-        )
-    if address in document.static_nat:
-        yield Problem(
-            pointer(*at, "address"), f"Tunnel {link}: static NAT of {address} takes all that comes to it"
-        )
+    at, port = ("wireguard", link, "listen"), section.listen.port
     if port in _OWN_PORTS:
         yield Problem(pointer(*at, "port"), f"Tunnel {link}: UDP port {port} is for {_OWN_PORTS[port]}")
+    for number, address in enumerate(section.listen.addresses):
+        place = pointer(*at, "addresses", number)
+        if address in section.listen.addresses[:number]:
+            yield Problem(place, f"Tunnel {link}: {address} is said already")
+        elif _outer_link(document, address) is None:
+            yield Problem(place, f"Tunnel {link}: {address} is no address of a public interface")
+        elif address in document.static_nat:
+            yield Problem(place, f"Tunnel {link}: static NAT of {address} takes all that comes to it")
     for name, forward in document.port_forwards.items():
         first, last = port_range(forward.ports)
-        if forward.protocol == "udp" and forward.address == address and first <= port <= last:
-            yield Problem(
-                pointer(*at, "port"),
-                f"Tunnel {link}: port forward {name} takes UDP port {port} of {address}",
-            )
+        taken = forward.protocol == "udp" and forward.address in section.listen.addresses
+        if taken and first <= port <= last:
+            what = f"port forward {name} takes UDP port {port} of {forward.address}"
+            yield Problem(pointer(*at, "port"), f"Tunnel {link}: {what}")
 
 
 def _mtu(document: RouterDocument, link: str, section: WireGuard) -> Iterator[Problem]:
     at = pointer("wireguard", link, "mtu")
-    outer = _outer_link(document, section.listen.address)
-    version = 6 if ":" in section.listen.address else 4
-    if outer is not None:
-        most = document.interfaces[outer].mtu - _OUTER[version]
+    for address in section.listen.addresses:
+        outer = _outer_link(document, address)
+        most = document.interfaces[outer].mtu - _OUTER[6 if ":" in address else 4] if outer else section.mtu
         if section.mtu > most:
-            yield Problem(
-                at,
-                f"Tunnel {link}: an MTU of {section.mtu} doesn't fit into {outer}; {most} does",
-            )
+            what = f"an MTU of {section.mtu} doesn't fit into {outer} by {address}; {most} does"
+            yield Problem(at, f"Tunnel {link}: {what}")
+            break
     if section.mtu < _LEAST_IPV6 and any(":" in address for address in section.addresses):
         yield Problem(at, f"Tunnel {link}: IPv6 needs an MTU of {_LEAST_IPV6} (RFC 8200, section 5)")
 

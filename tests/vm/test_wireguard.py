@@ -39,7 +39,7 @@ def wanted(alice: WireGuardPeer, **peers: Any) -> dict[str, Any]:
     found["wireguard"] = {
         "vpn0": {
             "private_key": KEY,
-            "listen": {"address": PUBLIC},
+            "listen": {"addresses": [PUBLIC]},
             "addresses": ["10.99.0.1/24", "fd00:99::1/64"],
             "peers": {"alice": first, **peers},
         }

@@ -1,5 +1,6 @@
-"""WireGuard's tunnels and their peers as they are now, asked of who runs them."""
+"""WireGuard tunnels and their peers as they are now, asked of who runs them."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,15 +14,17 @@ _SESSION_SECONDS = 180
 
 
 def state(host: Host) -> dict[str, Any]:
-    """By tunnel and peer. Bytes are since the peer came, as the peer sees them; times are seconds since the
-    epoch. A tunnel that doesn't answer has no `public_key`."""
-    return dict(_wireguard(host))
+    """By tunnel and peer. Bytes are since the peer came, as the peer sees them; times are
+    seconds since the epoch. A tunnel that doesn't answer has no `public_key`."""
+    return dict(_tunnels(host))
 
 
-def _wireguard(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tunnels(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
     for noted in wireguard.known(host):
         told: dict[str, Any] = {"in_kernel": noted.in_kernel, "peers": {}}
-        device = noted.back_end.observe(noted.link)
+        device = None
+        with contextlib.suppress(OSError):
+            device = noted.back_end.observe(noted.link)
         if device is not None:
             told |= {"public_key": public_key(device.private_key) if device.private_key else None}
             told |= {"listen_port": device.listen_port}

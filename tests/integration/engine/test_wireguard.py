@@ -14,7 +14,7 @@ import dns.rrset
 import pytest
 
 from appliance.agent.endpoints import Endpoints
-from appliance.agent.vpn import wireguard as agents_view
+from appliance.agent.vpn.wireguard import state
 from appliance.curve25519 import clamped, public_key
 from appliance.engine import wireguard, wireguard_go
 from appliance.engine.host import Host
@@ -144,7 +144,7 @@ def test_what_it_refuses_is_said(host: Host, tunnel: WireGuard) -> None:
 
 def test_state_and_counters(host: Host, tunnel: WireGuard) -> None:
     steps(host, tunnel)
-    told = agents_view.state(host)[LINK]
+    told = state(host)[LINK]
     assert told["public_key"] == public_key(tunnel.private_key)
     assert (told["in_kernel"], told["listen_port"]) == (False, 51900)
     alice = told["peers"]["alice"]

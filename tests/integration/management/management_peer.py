@@ -31,6 +31,8 @@ class Peer:
     """Seconds that each PUT takes."""
     puts: list[float] = field(default_factory=list)
     gets: list[float] = field(default_factory=list)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a GET of a path is answered with."""
     most_at_once: int = 0
     redundancy: dict[str, Any] | None = None
     """What it says of its pair."""
@@ -121,6 +123,13 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
                 self._capture()
                 return
             self._answer(*(peer.status() if self.path == "/v1/status" else (200, {"path": self.path})))
+            self._answer(
+                *(
+                    peer.status()
+                    if self.path == "/v1/status"
+                    else (200, peer.told.get(self.path, {"path": self.path}))
+                )
+            )
 
         def _capture(self) -> None:
             if "filter=wrong" in self.path:

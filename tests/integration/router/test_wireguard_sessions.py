@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from router_document import document
-from router_lab import GATEWAY, Lab, until
+from router_lab import GATEWAY, Client, Lab, until
 from wireguard_lab import Transfer, Users, connect, with_users
 
 from tests.wireguard_peer import WireGuardPeer, new_key
@@ -32,15 +32,21 @@ def ends() -> Iterator[ExitStack]:
         yield stack
 
 
+def move(road: Client, address: str) -> None:
+    road.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
+    road.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+
+
 def test_a_user_moves_to_another_address_in_the_midst(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     connect(ends, vpn)
+    road = lab["road1"]
+    ends.callback(move, road, "203.0.113.11")
     with Transfer(lab, "road1", 5001) as transfer:
         assert transfer.goes_on()
         session = vpn.alice.handshake()
-        road = lab["road1"]
         for address in ("203.0.113.31", "203.0.113.32"):
-            road.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
-            road.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+            move(road, address)
+            vpn.alice.rebind(40_000 + int(address[-2:]))
             assert transfer.goes_on()
             until(
                 lambda address=address: vpn.state()["peers"]["alice"]["endpoint"].startswith(f"{address}:")
@@ -49,8 +55,6 @@ def test_a_user_moves_to_another_address_in_the_midst(lab: Lab, vpn: Users, ends
         # Where she is now is nobody's drift.
         assert vpn.drift(vpn.document()) == []
         assert vpn.state()["peers"]["alice"]["endpoint"].startswith("203.0.113.32:")
-    road.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
-    road.run("ip", "address", "add", "203.0.113.11/24", "dev", "eth0")
 
 
 def test_who_is_removed_is_out_at_once_and_the_others_notice_nothing(

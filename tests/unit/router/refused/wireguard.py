@@ -33,7 +33,7 @@ CASES: list[Case] = [
                     **TUNNEL,
                     "peers": {},
                     "addresses": ["10.98.0.1/24"],
-                    "listen": {"address": "203.0.113.7", "port": 51821},
+                    "listen": {"addresses": ["203.0.113.7"], "port": 51821},
                 }
             }
         },
@@ -47,7 +47,7 @@ CASES: list[Case] = [
                     **TUNNEL,
                     "peers": {},
                     "addresses": ["10.99.0.129/25"],
-                    "listen": {"address": "203.0.113.7", "port": 51821},
+                    "listen": {"addresses": ["203.0.113.7"], "port": 51821},
                     "private_key": OTHER_KEY,
                 }
             }
@@ -56,26 +56,30 @@ CASES: list[Case] = [
         "The pool of vpn1: 10.99.0.128/25 overlaps 10.99.0.0/24 of the pool of vpn0",
     ),
     (
-        tunnel(listen={"address": "192.0.2.1"}),
-        "/wireguard/vpn0/listen/address",
+        tunnel(listen={"addresses": ["192.0.2.1"]}),
+        "/wireguard/vpn0/listen/addresses/0",
         "no address of a public interface",
     ),
     (
-        tunnel(listen={"address": "203.0.113.6"}),
-        "/wireguard/vpn0/listen/address",
+        tunnel(listen={"addresses": ["203.0.113.6"]}),
+        "/wireguard/vpn0/listen/addresses/0",
         "static NAT of 203.0.113.6 takes all",
     ),
     (tunnel(listen={"port": 53}), "/wireguard/vpn0/listen/port", "UDP port 53 is for DNS"),
     (
-        tunnel(listen={"address": "203.0.113.5", "port": 27001}),
+        tunnel(listen={"addresses": ["203.0.113.5"], "port": 27001}),
         "/wireguard/vpn0/listen/port",
         "port forward game takes UDP port 27001",
     ),
-    (tunnel(mtu=1441), "/wireguard/vpn0/mtu", "doesn't fit into public0; 1440 does"),
     (
-        tunnel(mtu=1421, listen={"address": "2001:db8::5"}),
+        tunnel(mtu=1441, listen={"addresses": ["203.0.113.7"]}),
         "/wireguard/vpn0/mtu",
-        "doesn't fit into public0; 1420 does",
+        "doesn't fit into public0 by 203.0.113.7; 1440",
+    ),
+    (
+        tunnel(mtu=1421, listen={"addresses": ["2001:db8::5"]}),
+        "/wireguard/vpn0/mtu",
+        "doesn't fit into public0 by 2001:db8::5; 1420 does",
     ),
     (tunnel(mtu=1279), "/wireguard/vpn0/mtu", "IPv6 needs an MTU of 1280"),
     (tunnel(reach=["public0"]), "/wireguard/vpn0/reach/0", "public0 is neither a guest interface"),
