@@ -37,7 +37,8 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     ]
     yield from pools
     yield PrivateKey(name=CONNECTION, value=access.ikev2.private_key.get_secret_value())
-    yield from _secrets(access.users).values()
+    secrets = _secrets(access.users)
+    yield from (secrets[name] for name in access.users)
     yield Connection(
         name=CONNECTION, settings=_settings(access, subnets(document, access)), link=SHARED_LINK, users=True
     )
