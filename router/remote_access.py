@@ -37,8 +37,8 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     ]
     yield from pools
     yield PrivateKey(name=CONNECTION, value=access.ikev2.private_key.get_secret_value())
-    for _, secret in sorted(_secrets(access.users).items()):
-        yield secret
+    secrets = _secrets(access.users)
+    yield from (secrets[name] for name in access.users)
     yield Connection(
         name=CONNECTION, settings=_settings(access, subnets(document, access)), link=SHARED_LINK, users=True
     )

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _INTERVAL = 5.0
+_LONGEST_WAIT = 60.0
+"""Between two tries to begin what a peer refuses: it is asked less and less often."""
 Counted = tuple[int, int]
 """Bytes sent and received."""
+Wait = tuple[float, float]
+"""Until when (of the monotonic clock), and how long that was."""
 
 
 class Ipsec:
@@ -28,6 +32,10 @@ class Ipsec:
         self._lock = threading.Lock()
         self._counted: dict[tuple[str, str], Counted] = {}
         """By the name of a connection or user, and the number of a pair of security associations."""
+        self._past: dict[str, Counted] = {}
+        """By name, of those that are gone."""
+        self._waits: dict[tuple[str, str], Wait] = {}
+        """By connection, as it is loaded, and child."""
 
     def sessions(self) -> list[Session]:
         """Every tunnel and every user of the running document, connected or not."""
@@ -67,10 +75,31 @@ class Ipsec:
                     self._count(found)
                 for connection in connections:
                     if connection.initiate and connection.name in loaded:
-                        _initiate(asked, connection, loaded[connection.name], found)
+                        self._initiate(asked, connection, loaded[connection.name], found)
                 if all(item.name in loaded for item in connections if _supported(item)):
                     return
         self._heal()
+
+    def _initiate(
+        self, asked: "Charon", connection: Connection, loaded: str, found: Sequence[Association]
+    ) -> None:
+        """What isn't there of a connection and isn't about to be; the daemon answers before it tries."""
+        mine = [one for one in found if one.connection == loaded]
+        if any(one.state != "ESTABLISHED" for one in mine):
+            return
+        there = {child.name for one in mine for child in one.children}
+        children = connection.settings["children"]
+        now = time.monotonic()
+        for child in children if isinstance(children, dict) else ():
+            until, waited = self._waits.get((loaded, child), (0.0, 0.0))
+            if child in there:
+                self._waits.pop((loaded, child), None)
+            elif now >= until:
+                wait = min(max(2 * waited, _INTERVAL), _LONGEST_WAIT)
+                self._waits[loaded, child] = (now + wait, wait)
+                log.info("Connection %s: beginning %s", connection.name, child)
+                # What it does is only done as its log is read.
+                list(asked.initiate({"child": child, "ike": loaded, "timeout": "-1"}))
 
     def _wanted(self) -> tuple[list[Connection], list[str]]:
         resources = self._resources()
@@ -121,13 +150,23 @@ class Ipsec:
             )
 
     def _count(self, found: Sequence[Association]) -> None:
-        for one in found:
-            for child in one.children:
-                self._counted[one.user or one.name, child.number] = (child.sent_bytes, child.received_bytes)
+        seen = {
+            (one.user or one.name, child.number): (child.sent_bytes, child.received_bytes)
+            for one in found
+            for child in one.children
+        }
+        for key, (sent, received) in self._counted.items():
+            now = seen.get(key)
+            if now is None or now[0] < sent or now[1] < received:
+                # Gone, or another one of that number: the daemon was started anew.
+                past = self._past.get(key[0], (0, 0))
+                self._past[key[0]] = (past[0] + sent, past[1] + received)
+        self._counted = seen
 
     def _total(self, name: str) -> Counted:
         """Since the agent began to count; the last moments before a change of keys are missed."""
         mine = [counted for (of, _), counted in self._counted.items() if of == name]
+        mine.append(self._past.get(name, (0, 0)))
         return sum(sent for sent, _ in mine), sum(received for _, received in mine)
 
 
@@ -141,17 +180,3 @@ def _state(connection: Connection, *, up: bool, begun: bool) -> State:
 
 def _supported(connection: Connection) -> bool:
     return connection.link == tunnel_link.SHARED_LINK or tunnel_link.available()
-
-
-def _initiate(asked: "Charon", connection: Connection, loaded: str, found: Sequence[Association]) -> None:
-    """What isn't there of a connection and isn't about to be; answered by the daemon before it is tried."""
-    mine = [one for one in found if one.name == connection.name]
-    if any(one.state != "ESTABLISHED" for one in mine):
-        return
-    there = {child.name for one in mine for child in one.children}
-    children = connection.settings["children"]
-    for child in children if isinstance(children, dict) else ():
-        if child not in there:
-            log.info("Connection %s: beginning %s", connection.name, child)
-            # What it does is only done as its log is read.
-            list(asked.initiate({"child": child, "ike": loaded, "timeout": "-1"}))

@@ -1,5 +1,6 @@
 """Tunnels to other sites, which run a strongSwan of their own."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -209,13 +210,15 @@ class Transfer:
             threading.Thread(target=work, daemon=True).start()
 
     def _send(self) -> None:
-        while not self._ended:
-            self._sending.sendall(b"x" * 1000)
-            time.sleep(0.002)
+        with contextlib.suppress(OSError):
+            while not self._ended:
+                self._sending.sendall(b"x" * 1000)
+                time.sleep(0.002)
 
     def _receive(self) -> None:
-        while not self._ended and (content := self._receiving.recv(65536)):
-            self.received += len(content)
+        with contextlib.suppress(OSError):
+            while not self._ended and (content := self._receiving.recv(65536)):
+                self.received += len(content)
 
     def end(self) -> None:
         self._ended = True

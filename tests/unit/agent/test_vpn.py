@@ -1,6 +1,7 @@
 """Tunnels and users as the metrics tell them."""
 
 from appliance.agent.metrics import _vpn
+from appliance.agent.vpn.ipsec import Ipsec
 from appliance.agent.vpn.session import Session
 from appliance.engine.charon import _association
 
@@ -31,6 +32,28 @@ def test_a_session_as_the_daemon_lists_it() -> None:
     connecting = _association("(unnamed)", {"uniqueid": b"8", "state": b"CONNECTING"})
     assert connecting.user is None
     assert connecting.established_seconds == 0
+
+
+def test_traffic_only_grows() -> None:
+    """Over changes of keys, and a daemon that begins to number anew."""
+    tunnels = Ipsec(lambda: (), lambda: None)
+
+    def total(**children: tuple[int, int]) -> tuple[int, int]:
+        listed = {
+            name: {"name": b"net", "uniqueid": name[1:].encode(), "state": b"INSTALLED",
+                   "bytes-out": str(sent).encode(), "bytes-in": str(received).encode()}
+            for name, (sent, received) in children.items()
+        }  # fmt: skip
+        values = {"uniqueid": b"1", "state": b"ESTABLISHED", "child-sas": listed}
+        tunnels._count([_association("office#0", values)])
+        return tunnels._total("office")
+
+    assert total(c1=(10, 1)) == (10, 1)
+    assert total(c1=(20, 2), c2=(5, 5)) == (25, 7)
+    assert total(c2=(7, 7)) == (27, 9)
+    assert total(c2=(1, 1)) == (28, 10)
+    assert total() == (28, 10)
+    assert tunnels._total("another") == (0, 0)
 
 
 def test_metrics() -> None:
