@@ -12,6 +12,7 @@ from router.pair.foreign import Foreigners
 from router.pair.keepalived import SilentError, State, Vrrp
 from router.pair.peer import Peer
 from router.pair.settings import Settings
+from router.pair.weights import Weights
 
 log = logging.getLogger(__name__)
 MOST_FAULTS = 5
@@ -34,6 +35,7 @@ class Pair:
         self._vrrp: Vrrp | None = None
         self._silent = "keepalived wasn't asked yet"
         self._faults: list[str] = []
+        self._weights = Weights()
         self._conflicts: list[str] = []
         self._resigned = False
         self._switching = threading.Lock()
@@ -77,8 +79,9 @@ class Pair:
             if fault not in found:
                 log.info("No fault any more: %s", fault)
         self._faults = found
-        self._tell("faults", MOST_FAULTS if self._resigned else min(len(found), MOST_FAULTS))
         primary = self._state == "primary"
+        count = self._weights.count(found, primary=primary, now=time.monotonic())
+        self._tell("faults", MOST_FAULTS if self._resigned else min(count, MOST_FAULTS))
         self._tell("incumbent", int(primary and not self._settings.preempt and not self._resigned))
 
     def _tell(self, name: str, value: int) -> None:

@@ -53,8 +53,8 @@ def test_ruleset(name: str, update: bool) -> None:
 @pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="dnsmasq is not installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_daemons_take_their_files(name: str) -> None:
-    """Each file that has a checker passes it, as the engine asks it. (What isn't installed here is asked in the
-    router itself, by the integration tests.)"""
+    """Each file that has a checker passes it, as the engine asks it. What isn't installed here is asked in
+    the router itself, by the integration tests."""
     for item in resources(document(name)):
         if isinstance(item, File) and item.check and shutil.which(item.check[0]):
             checker._check_file(item.path, item.content, item.check)
