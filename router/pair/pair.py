@@ -19,7 +19,7 @@ MOST_FAULTS = 5
 """Weights are such that more of them would make no difference; see templates/keepalived."""
 _TICK_SECONDS = 0.5
 _ASK_SECONDS = 5.0
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 1.0
 _SWITCH_SECONDS = 10.0
 
 
@@ -37,6 +37,7 @@ class Pair:
         self._faults: list[str] = []
         self._weights = Weights()
         self._conflicts: list[str] = []
+        self._suspected: list[str] = []
         self._resigned = False
         self._switching = threading.Lock()
         self._observer = faults.Faults(self.settings)
@@ -140,7 +141,13 @@ class Pair:
     def _look_for_others(self) -> None:
         while True:
             self._foreigners.look()
-            self._conflicts = list(self._find_conflicts()) if self._state == "primary" else []
+            found = self._find_conflicts() if self._state == "primary" else []
+            # At a take-over both have the addresses for a moment; that is none.
+            confirmed = [conflict for conflict in found if conflict in self._suspected]
+            for conflict in confirmed:
+                if conflict not in self._conflicts:
+                    log.error("%s", conflict)
+            self._suspected, self._conflicts = found, confirmed
             time.sleep(_PROBE_SECONDS)
 
     def _find_conflicts(self) -> list[str]:
@@ -156,12 +163,7 @@ class Pair:
             except OSError:
                 continue
             found += [f"{mac} on {link} has {address}, too" for mac in sorted(others)]
-        if self._state != "primary":
-            return []
-        for conflict in found:
-            if conflict not in self._conflicts:
-                log.error("%s", conflict)
-        return found
+        return found if self._state == "primary" else []
 
     # --- the other one ------------------------------------------------------------------------------------
 
