@@ -1,8 +1,8 @@
 """How many faults count now.
 
-The two routers don't see a fault that both have at the same moment, nor its end; who sees it a moment earlier
-mustn't lose, or win, the pair by that. So the backup counts a fault at once and for a while after its end, and
-the primary only once it has lasted a while, and no longer than it does.
+The two routers don't see a fault that both have at the same moment, nor its end; who sees it a moment
+earlier mustn't lose, or win, the pair by that. So the backup counts a fault at once and for a while after
+its end, and the primary only once it has lasted a while, and no longer than it does.
 """
 
 from collections.abc import Sequence
