@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 SOCKET = Path("/run/sysvm-redundancy/pair.sock")
+CONFIGURATION = Path("/run/sysvm/redundancy/pair.json")
+"""Of a document with a redundancy section."""
 _SECONDS = 15.0
 """A switch-over gives up sooner."""
 
@@ -18,7 +20,7 @@ class RefusedSwitchError(Exception):
 def status() -> dict[str, Any] | None:
     """What the pair's process says: `state` (primary, backup, fault, unknown), `since`, `changes`, `faults`,
     `peer`, `split_brain`, ...; None of an appliance that is alone."""
-    if not SOCKET.exists():
+    if not CONFIGURATION.exists():
         return None
     try:
         _, answer = _ask("GET", "/status")
@@ -30,7 +32,7 @@ def status() -> dict[str, Any] | None:
 def switch_over() -> dict[str, Any]:
     """Have the other appliance take over; the state after that. Raises RefusedSwitchError, and OSError where
     the pair's process doesn't answer."""
-    if not SOCKET.exists():
+    if not CONFIGURATION.exists():
         raise RefusedSwitchError("This appliance has no redundancy section")
     code, answer = _ask("POST", "/switch-over")
     if code != HTTPStatus.OK:

@@ -12,13 +12,14 @@ from router.pair.foreign import Foreigners
 from router.pair.keepalived import SilentError, State, Vrrp
 from router.pair.peer import Peer
 from router.pair.settings import Settings
+from router.pair.weights import Weights
 
 log = logging.getLogger(__name__)
 MOST_FAULTS = 5
 """Weights are such that more of them would make no difference; see templates/keepalived."""
 _TICK_SECONDS = 0.5
 _ASK_SECONDS = 5.0
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 1.0
 _SWITCH_SECONDS = 10.0
 
 
@@ -34,7 +35,9 @@ class Pair:
         self._vrrp: Vrrp | None = None
         self._silent = "keepalived wasn't asked yet"
         self._faults: list[str] = []
+        self._weights = Weights()
         self._conflicts: list[str] = []
+        self._suspected: list[str] = []
         self._resigned = False
         self._switching = threading.Lock()
         self._observer = faults.Faults(self.settings)
@@ -77,8 +80,9 @@ class Pair:
             if fault not in found:
                 log.info("No fault any more: %s", fault)
         self._faults = found
-        self._tell("faults", MOST_FAULTS if self._resigned else min(len(found), MOST_FAULTS))
         primary = self._state == "primary"
+        count = self._weights.count(found, primary=primary, now=time.monotonic())
+        self._tell("faults", MOST_FAULTS if self._resigned else min(count, MOST_FAULTS))
         self._tell("incumbent", int(primary and not self._settings.preempt and not self._resigned))
 
     def _tell(self, name: str, value: int) -> None:
@@ -137,7 +141,13 @@ class Pair:
     def _look_for_others(self) -> None:
         while True:
             self._foreigners.look()
-            self._conflicts = list(self._find_conflicts()) if self._state == "primary" else []
+            found = self._find_conflicts() if self._state == "primary" else []
+            # At a take-over both have the addresses for a moment; that is none.
+            confirmed = [conflict for conflict in found if conflict in self._suspected]
+            for conflict in confirmed:
+                if conflict not in self._conflicts:
+                    log.error("%s", conflict)
+            self._suspected, self._conflicts = found, confirmed
             time.sleep(_PROBE_SECONDS)
 
     def _find_conflicts(self) -> list[str]:
@@ -153,12 +163,7 @@ class Pair:
             except OSError:
                 continue
             found += [f"{mac} on {link} has {address}, too" for mac in sorted(others)]
-        if self._state != "primary":
-            return []
-        for conflict in found:
-            if conflict not in self._conflicts:
-                log.error("%s", conflict)
-        return found
+        return found if self._state == "primary" else []
 
     # --- the other one ------------------------------------------------------------------------------------
 

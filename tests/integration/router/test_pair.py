@@ -190,7 +190,8 @@ def test_changes_of_the_document_move_nothing(pair: PairLab) -> None:
             time.sleep(1)
         until(lambda: guest.ping(WEB), seconds=5)
         assert [server for _, server in offers(guest)] == ["10.1.2.1"]
-        assert pair["net"].ask(FORWARDS, 8001) is not None
+        with Flow(pair["net"], FORWARDS, 8001, udp=False) as new:
+            until(lambda: new.answered)
         old.stop()
         stream.stop()
     assert pair.changes() == changes
@@ -207,6 +208,7 @@ def test_preempt_brings_the_preferred_one_back(pair: PairLab) -> None:
     try:
         pair.put(lambda name: document(name, preempt=True))
         until(lambda: pair.state("r1") == "primary", seconds=5)
+        pair.settled()
         refused = pair.routers["r1"].request("POST", "/v1/switch-over")
         assert refused.status == 409 and "preempt" in refused.json["detail"]
     finally:
