@@ -337,6 +337,24 @@ def test_what_others_do_to_it_is_undone(lab: Between, harm: str) -> None:
     until(lambda: listing() == before)
 
 
+def test_a_packet_is_explained_beside_it(lab: Between) -> None:
+    """By a probe, which this kernel's modules carry, too; and what is in the flowtable stays there."""
+    here, there = connected(lab, "vm1", INTERNET, PORT, "net")
+    carry(here, there, 100_000)
+    for source, destination, port, outcome, pointer in (
+        (INTERNET, FORWARDS, 8080, "forwarded", "/firewall/ingress/rules/tcp"),
+        (INTERNET, FORWARDS, 22, "dropped", "/firewall/ingress/policy"),
+        (GUEST, INTERNET, PORT, "forwarded", "/firewall/egress/guest0/policy"),
+    ):
+        with lab.machine.agent() as agent:
+            body = {"from": source, "to": destination, "port": port}
+            found = agent.ask("POST", "/v1/explain", body=body)
+        assert (found["outcome"], found["pointer"]) == (outcome, pointer), found
+    assert lab.changes(document()) == ()
+    carry(here, there, 100_000)
+    assert [line for line in offloaded(lab, "tcp") if f"src={GUEST} " in line]
+
+
 def test_it_comes_back_with_the_machine(lab: Between) -> None:
     kept = lab.usage()["network-guest0"]["sent"]["bytes"]
     lab.machine.cut_power()
