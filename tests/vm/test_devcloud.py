@@ -73,13 +73,15 @@ def test_a_router_and_its_guests_do_all_that_containers_do(prover: Prover) -> No
 def test_a_libvirtd_that_was_killed_finds_its_machines_again(
     prover: Prover, runtime: VirtualMachines
 ) -> None:
+    assert runtime.names() == ["router", "vm1", "vm2"]
     process = libvirtd.daemon(prover.cloud)
     place = run_directory(prover.cloud) / "libvirtd/libvirtd.pid"
     os.kill(int(place.read_text()), signal.SIGKILL)
     with pytest.raises(MachineError, match="can't be reached"):
-        VirtualMachines(prover.cloud, uri=libvirtd.uri(prover.cloud)).names()
+        runtime.names()
     assert process.running()
     clouds.up(cloud=prover.cloud)
+    assert runtime.names() == ["router", "vm1", "vm2"], "who held a connection gets a new one"
     again = present(prover.cloud).runtime
     assert again.names() == ["router", "vm1", "vm2"]
     assert again.run("router", ["hostname"]).returncode == 0
