@@ -59,11 +59,11 @@ devcloud-down: venv ## Remove the development cloud, also after a crash
 test-deps: ## Install what the tests' clients need besides: images/test-packages
 	@MORE=images/test-packages images/host-deps $(SUDO)
 
-test: test-deps venv ## Run all tests but those of emulated machines (root: real containers and namespaces)
-	$(SUDO) $(BIN)/python -m pytest --ignore=tests/vm $(ARGS)
+test: vm-deps test-deps venv ## Run all tests (root: real containers, namespaces and emulated machines)
+	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 test-vm: vm-deps test-deps venv ## Run the tests of images as emulated machines
-	$(SUDO) $(BIN)/python -m pytest tests/vm $(ARGS)
+	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests/vm $(ARGS)
 
 test-unit: venv ## Run the tests that need neither root nor a network
 	$(BIN)/python -m pytest tests/unit $(ARGS)

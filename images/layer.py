@@ -8,6 +8,7 @@ tree which the next one removes.
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def layer(cache: Path, name: str, fill: Fill) -> Path:
     """
     final = cache / name
     if final.is_dir():
+        used(final)
         return final
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     with locked(cache / f".{name}.lock"):
@@ -50,6 +52,11 @@ def locked(path: Path) -> Iterator[None]:
         os.set_inheritable(lock.fileno(), True)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def used(layer: Path) -> None:
+    """Note that a layer is in use: by its change time, which nothing else reads."""
+    layer.chmod(stat.S_IMODE(layer.stat().st_mode))
 
 
 def linked(source: Path, target: Path) -> None:

@@ -10,11 +10,12 @@ only the last, which takes a second or two:
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from images import libraries, packages
 from images.digest import of_text, of_trees
-from images.layer import Fill, Progress, lay, layer, linked, remove
+from images.layer import Fill, Progress, lay, layer, linked, remove, used
 from images.recipe import Recipe
 
 SOURCE = Path(__file__).parents[1]
@@ -32,7 +33,9 @@ OUTSIDE = (
     "appliance/runtime",
 )
 KEPT = 8
-"""Layers of one kind that stay in the cache, the newest; more while something runs from them."""
+"""Layers of one kind that stay in the cache, the last used; more while something runs from them."""
+READ_SECONDS = 1800
+"""For so long after a build asked for a layer it may read it."""
 
 
 def default_cache() -> Path:
@@ -55,6 +58,7 @@ def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
     below_key = libraries.key(packages=bottom_key) if recipe.appliance else bottom_key
     final = cache / f"{recipe.name}-{top_key(recipe, below=below_key)}"
     if final.is_dir():
+        used(final)
         return final
 
     def announced(step: str, fill: Fill) -> Fill:
@@ -118,13 +122,18 @@ def outside(path: Path) -> bool:
 
 
 def prune(cache: Path, kind: str) -> None:
-    """Remove the oldest layers of a kind from which nothing runs."""
+    """Remove the layers of a kind that haven't been used for the longest, but for those that something runs
+    from or that may be read just now."""
     mounted = lower_directories()
-    trees = [path for path in cache.glob(f"{kind}-*") if path.is_dir()]
-    for tree in sorted(trees, key=lambda path: path.stat().st_ctime, reverse=True)[KEPT:]:
-        if str(tree) not in mounted:
-            remove(tree)
+    now = time.time()
+    last_used = {path: path.stat().st_ctime for path in cache.glob(f"{kind}-*") if path.is_dir()}
+    for tree in sorted(last_used, key=last_used.__getitem__, reverse=True)[KEPT:]:
+        if str(tree) not in mounted and now - last_used[tree] > READ_SECONDS:
+            # Whoever reads it yet is told that it is gone, instead of finding a part of it.
+            tree.rename(cache / f".{tree.name}.gone")
             (cache / f".{tree.name}.lock").unlink(missing_ok=True)
+    for gone in cache.glob(f".{kind}-*.gone"):
+        remove(gone)
 
 
 def lower_directories() -> set[str]:

@@ -24,12 +24,21 @@ class Hypervisor:
     """Connects when it is first asked something. All of it raises MachineError with libvirt's words."""
 
     uri: str
+    _kept: list[Any] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    @cached_property
+    @property
     def connection(self) -> Any:
+        """The connection that is there while it answers, else a new one: a libvirtd may be restarted, and a
+        way through ssh cut."""
         if libvirt is None:
             raise MachineError(_MISSING)
+        with self._lock:
+            if not self._kept or not _answers(self._kept[0]):
+                self._kept[:] = [self._opened()]
+            return self._kept[0]
+
+    def _opened(self) -> Any:
         # Errors are raised; without this they are on standard error, too.
         libvirt.registerErrorHandler(_silent, None)
         with said(f"The hypervisor {self.uri} can't be reached"):
@@ -70,6 +79,14 @@ class Hypervisor:
                 for domain in self.connection.listAllDomains()
                 if domain.name().startswith(prefix)
             )
+
+
+def _answers(connection: Any) -> bool:
+    try:
+        connection.getLibVersion()
+    except libvirt.libvirtError:
+        return False
+    return True
 
 
 def parsed(text: str) -> Element:

@@ -316,11 +316,12 @@ def test_the_document_turns_it_off_and_on_under_a_connection(lab: Between) -> No
 @pytest.mark.parametrize(
     "harm",
     [
-        "nft flush chain inet sysvm fast_path",
-        "nft flush chain inet sysvm fast_path; nft delete flowtable inet sysvm fast",
+        # Two that have nothing to do with one another, for each waits until the agent looks.
+        "nft flush chain inet sysvm fast_path; "
+        "nft delete element netdev sysvm_usage network_mark '{ \"guest0\" }'",
+        "nft flush chain inet sysvm fast_path; nft delete flowtable inet sysvm fast; "
         "nft delete chain netdev sysvm_usage before",
         "nft delete table netdev sysvm_usage",
-        "nft delete element netdev sysvm_usage network_mark '{ \"guest0\" }'",
     ],
 )
 def test_what_others_do_to_it_is_undone(lab: Between, harm: str) -> None:

@@ -1,10 +1,12 @@
+import time
 from pathlib import Path
 
 import pytest
 
 from images import libraries, packages
+from images.layer import used
 from images.recipe import ROLES, listed
-from images.tree import SOURCE, outside, top_key
+from images.tree import KEPT, SOURCE, outside, prune, top_key
 
 
 def test_lists_have_comments() -> None:
@@ -50,3 +52,16 @@ def test_locks_name_no_place_to_download_from() -> None:
         assert "--hash=sha256:" in text
         assert "://" not in text
         assert "index-url" not in text
+
+
+def test_layers_go_that_nobody_has_used_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(KEPT + 3):
+        (tmp_path / f"router-{number:02}" / "usr").mkdir(parents=True)
+        time.sleep(0.02)  # Times of files have the kernel's ticks.
+    prune(tmp_path, "router")
+    assert len(list(tmp_path.glob("router-*"))) == KEPT + 3, "a build may read them yet"
+    used(tmp_path / "router-00")
+    monkeypatch.setattr("images.tree.READ_SECONDS", -1)
+    prune(tmp_path, "router")
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["router-00", *(f"router-{number:02}" for number in range(4, KEPT + 3))]
