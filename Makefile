@@ -66,7 +66,7 @@ test-vm: vm-deps test-deps venv ## Run the tests of images as emulated machines
 	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests/vm $(ARGS)
 
 test-unit: venv ## Run the tests that need neither root nor a network
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit $(ARGS)
 
 golden: venv ## Write anew what tests/golden expects of docs/examples
 	$(SUDO) $(BIN)/python -m pytest -q tests/golden --update-golden
