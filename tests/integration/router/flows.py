@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 import time
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -103,6 +104,12 @@ class Flow:
         times = [self.answered[number] for number, at in list(self.sent.items())
                  if at >= moment and number in self.answered]  # fmt: skip
         return min(times) - moment if times else None
+
+    @property
+    def longest_silence(self) -> float:
+        """Seconds between two answers, at most."""
+        times = sorted(self.answered.values())
+        return max(after - before for before, after in pairwise(times))
 
     def _send(self) -> None:
         number, due = 0, time.monotonic()

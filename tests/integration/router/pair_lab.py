@@ -116,8 +116,9 @@ class PairLab:
         return str(self.redundancy(name)["state"])
 
     def primary(self) -> str:
-        (found,) = [name for name in self.routers if self.state(name) == "primary"]
-        return found
+        found = [name for name in self.routers if self.state(name) == "primary"]
+        assert len(found) == 1, found
+        return found[0]
 
     def backup(self) -> str:
         return other(self.primary())
