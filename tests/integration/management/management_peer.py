@@ -122,14 +122,10 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
             if self.path.startswith("/v1/capture"):
                 self._capture()
                 return
-            self._answer(*(peer.status() if self.path == "/v1/status" else (200, {"path": self.path})))
-            self._answer(
-                *(
-                    peer.status()
-                    if self.path == "/v1/status"
-                    else (200, peer.told.get(self.path, {"path": self.path}))
-                )
-            )
+            if self.path == "/v1/status":
+                self._answer(*peer.status())
+            else:
+                self._answer(200, peer.told.get(self.path, {"path": self.path}))
 
         def _capture(self) -> None:
             if "filter=wrong" in self.path:
