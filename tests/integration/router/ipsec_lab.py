@@ -126,7 +126,7 @@ def peers(lab: Lab, tree: Path, directory: Path) -> Iterator[dict[str, Peer]]:
 
 def session(lab: Lab, name: str) -> Any:
     """What the API tells of a tunnel or user."""
-    (found,) = [item for item in lab.get("/v1/vpn") if item["name"] == name]
+    (found,) = [item for item in lab.get("/v1/vpn")["ipsec"] if item["name"] == name]
     return found
 
 

@@ -55,7 +55,7 @@ def test_without_its_tunnel_nothing_goes_there_at_all(lab: Lab, peers: Peers) ->
         assert lab.drift() == []
         lab.put(document())
         assert lab["vm1"].ask("192.168.5.9", 80) == f"net:80 saw {PUBLIC}"
-        assert lab.get("/v1/vpn") == []
+        assert lab.get("/v1/vpn")["ipsec"] == []
         assert lab.unit("sysvm-charon", "ActiveState") == "inactive"
     finally:
         lab["net"].run("ip", "address", "del", "192.168.5.9/32", "dev", "lo")
@@ -162,7 +162,7 @@ def test_one_tunnels_key_is_no_good_for_another(lab: Lab, peers: Peers) -> None:
     impostor = swanctl("branch", identity="office.example", psk="the key of the branch")
     peers["branch"].start(impostor)
     peers["branch"].initiate("net0", check=False)
-    assert [item["state"] for item in lab.get("/v1/vpn")] == ["down", "down"]
+    assert [item["state"] for item in lab.get("/v1/vpn")["ipsec"]] == ["down", "down"]
     peers["branch"].start(impostor.replace("office.example", "branch.example"))
     peers["branch"].initiate("net0")
     assert up(lab, "branch")

@@ -74,7 +74,7 @@ def connect(peer: Peer, user: str, **fields: Any) -> None:
 
 def test_a_user_has_an_address_and_reaches_the_guests(lab: Lab, peers: Peers) -> None:
     lab.put(access())
-    assert [item["state"] for item in lab.get("/v1/vpn")] == ["down", "down"]
+    assert [item["state"] for item in lab.get("/v1/vpn")["ipsec"]] == ["down", "down"]
     connect(peers["laptop"], "alice")
     seen = up(lab, "alice")
     assert seen["kind"] == "ikev2"
@@ -104,7 +104,7 @@ def test_a_wrong_password_or_name_is_nobody(lab: Lab, peers: Peers) -> None:
         peers["laptop"].start(client(user, password), {"x509ca/ca.pem": AUTHORITY.certificate})
         said = peers["laptop"].initiate("net", check=False)
         assert "EAP" in said or "fail" in said
-        assert not [item for item in lab.get("/v1/vpn") if item["state"] == "up"]
+        assert not [item for item in lab.get("/v1/vpn")["ipsec"] if item["state"] == "up"]
 
 
 def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> None:
@@ -118,7 +118,7 @@ def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> N
     # Removed, and disconnected at once.
     report = lab.patch({"remote_access": {"users": {"alice": None}}})
     assert {change["kind"] for change in report["changes"]} == {"SharedSecret", "Session"}
-    assert not [item for item in lab.get("/v1/vpn") if item["name"] == "alice"]
+    assert not [item for item in lab.get("/v1/vpn")["ipsec"] if item["name"] == "alice"]
     assert not lab["laptop"].ping("10.1.1.10")
     said = peers["laptop"].initiate("net", check=False)
     assert "fail" in said or "EAP" in said
@@ -134,7 +134,7 @@ def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> N
     assert lab.drift() == []
     # Without remote access there are no users.
     lab.patch({"remote_access": None})
-    assert lab.get("/v1/vpn") == []
+    assert lab.get("/v1/vpn")["ipsec"] == []
     assert not lab["phone"].ping("10.1.1.10")
 
 
