@@ -291,8 +291,12 @@ def test_clients_of_the_other_family(lab: Lab, webs: Webs) -> None:
     changed["interfaces"]["public0"]["addresses"].append("2001:db8::2/64")
     web = {**two(source_cidrs=["2001:db8::/64"]), "address": "2001:db8::2"}
     other = {**web, "port": PORT + 1, "source_cidrs": ["2001:db8:9::/64"]}
-    lab.put({**changed, "load_balancers": {"web": web, "other": other}})
+    changed["load_balancers"] = {"web": web, "other": other}
     url = f"http://[2001:db8::2]:{PORT}/"
+    changed["firewall"]["ingress"]["rules"]["web6"] = {
+        "verdict": "accept", "address": "2001:db8::2", "protocol": "tcp", "ports": f"{PORT}-{PORT + 1}",
+    }  # fmt: skip
+    lab.put(changed)
     until(lambda: curl(lab["net"], url, "--globoff", check=False), what="its address is there")
     assert spread(lab["net"], url, 4, "--globoff") == {"vm1": 2, "vm2": 2}
     assert webs["vm1"].seen[-1]["headers"]["x-forwarded-for"] == "2001:db8::1"
