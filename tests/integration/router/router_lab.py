@@ -284,11 +284,15 @@ class Lab:
     def sh(self, script: str, *, check: bool = True) -> str:
         return self.run("sh", "-ec", script, check=check)
 
+    def agent_process(self) -> str:
+        """Its number; empty while it is between two lives."""
+        return self.unit("sysvm-agent", "MainPID").removeprefix("0")
+
     def kill_agent(self) -> None:
         """SIGKILL, and wait until the next one answers."""
-        process = self.unit("sysvm-agent", "MainPID")
+        process = until(self.agent_process, what="an agent to kill")
         self.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "sysvm-agent")
-        until(lambda: self.unit("sysvm-agent", "MainPID") not in (process, "0"), what="a new agent")
+        until(lambda: self.agent_process() not in (process, ""), what="a new agent")
         self.ready()
 
     def unit(self, name: str, key: str) -> str:
