@@ -6,6 +6,7 @@ writing a file and reloading its daemon therefore shows, and so does a daemon th
 
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -22,6 +23,7 @@ OURS = "sysvm-*"
 FIXED = frozenset({"sysvm-agent.service", "sysvm-boot.service", "sysvm-state.service"})
 """Of those the ones that are there whatever the document says."""
 _LOG_SECONDS = 10
+_RELOAD_SECONDS = 20
 
 
 class UnitError(Exception):
@@ -100,11 +102,19 @@ def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
         systemd.act(verb, unit.name)
     except (systemd.SystemdError, OSError) as error:
         raise UnitError(f"Failed to {verb} {unit.name}: {error}\n{_log(unit.name)}") from error
-    state = _observe().get(unit.name)
+    state = _settled(unit.name)
     if state is None or state.active != "active":
         raise UnitError(f"{unit.name} is not active after {verb}\n{_log(unit.name)}")
     loaded = {"invocation": state.invocation, "files": files, "links": links}
     disk.write_json(host.state / "units" / f"{unit.name}.json", loaded)
+
+
+def _settled(name: str) -> Observed | None:
+    """The unit once it isn't on its way any more: a daemon may say itself that it reloads, and when it has."""
+    deadline = time.monotonic() + _RELOAD_SECONDS
+    while (state := _observe().get(name)) and state.active == "reloading" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return state
 
 
 def _stop(name: str, host: Host) -> None:
