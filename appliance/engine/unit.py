@@ -110,7 +110,7 @@ def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
 
 
 def _settled(name: str) -> Observed | None:
-    """The unit once it isn't on its way any more: a daemon may say itself that it reloads, and when it has."""
+    """The unit once it isn't on its way any more: daemons may say themselves that they reload."""
     deadline = time.monotonic() + _RELOAD_SECONDS
     while (state := _observe().get(name)) and state.active == "reloading" and time.monotonic() < deadline:
         time.sleep(0.01)
