@@ -86,8 +86,8 @@ def with_users(lab: Lab) -> Users:
             ("net", "2001:db8::1/64"),
             ("vm1", "fd00:1::10/64"),
         ):
-            lab[name].run("ip", "address", "add", address, "dev", "eth0", "nodad")
-        lab["vm1"].run("ip", "-6", "route", "add", "default", "via", "fd00:1::1")
+            lab[name].run("ip", "address", "replace", address, "dev", "eth0", "nodad")
+        lab["vm1"].run("ip", "-6", "route", "replace", "default", "via", "fd00:1::1")
         lab.serve("vm3", 80)
     return Users(lab)
 
