@@ -1,5 +1,6 @@
 """The library layer: the package layer with our locked Python libraries in /usr/lib/sysvm, compiled."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def key(*, packages: str) -> str:
             f"Trees are built from a checkout of the project, and there is no {LOCK}: this is an installed "
             "package."
         )
-    return of_text(packages, LOCK.read_text(), PYTHON, *PLATFORMS)
+    return of_text(packages, LOCK.read_text(), PYTHON, *PLATFORMS, "without scripts")
 
 
 def fill(*, packages: Path) -> Fill:
@@ -44,9 +45,21 @@ def fill(*, packages: Path) -> Fill:
         # fmt: on
         if installed.returncode != 0:
             raise RuntimeError(f"pip failed with status {installed.returncode}:\n{installed.stdout[-4000:]}")
+        drop_scripts(tree / PLACE)
         compile_python(tree)
 
     return install
+
+
+def drop_scripts(place: Path) -> None:
+    """Nobody calls the libraries' commands in an appliance, and they begin with the path of the Python that
+    installed them: a build elsewhere would give other bytes."""
+    shutil.rmtree(place / "bin", ignore_errors=True)
+    for record in place.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("bin/", "../../bin/"))]
+        if len(kept) != len(lines):
+            record.write_text("".join(kept))
 
 
 def compile_python(tree: Path) -> None:

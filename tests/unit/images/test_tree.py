@@ -65,3 +65,15 @@ def test_layers_go_that_nobody_has_used_for_long(tmp_path: Path, monkeypatch: py
     prune(tmp_path, "router")
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == ["router-00", *(f"router-{number:02}" for number in range(4, KEPT + 3))]
+
+
+def test_libraries_come_without_commands(tmp_path: Path) -> None:
+    """They name the Python that installed them: two checkouts would give two images."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/flask").write_text("#!/somewhere/python\n")
+    record = tmp_path / "flask-3.dist-info/RECORD"
+    record.parent.mkdir()
+    record.write_text("../../bin/flask,sha256=x,223\nflask/__init__.py,sha256=y,1\n")
+    libraries.drop_scripts(tmp_path)
+    assert not (tmp_path / "bin").exists()
+    assert record.read_text() == "flask/__init__.py,sha256=y,1\n"
