@@ -90,7 +90,8 @@ def test_least_connections(lab: Lab, webs: Webs) -> None:
         held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b""
         while not re.search(rb'"vm[12]"', answer):
-            assert (more := held.recv(4096)), answer
+            more = held.recv(4096)
+            assert more, answer
             answer += more
         busy = "vm1" if b'"vm1"' in answer else "vm2"
         (idle,) = {"vm1", "vm2"} - {busy}
