@@ -4,6 +4,7 @@ The kernel refuses an element that overlaps another in part, so rules that overl
 that don't.
 """
 
+import ipaddress
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -36,6 +37,12 @@ def span_text(first: int, last: int, version: int = 4) -> str:
     if size & (size - 1) == 0 and first % size == 0:
         return f"{text(first)}/{width - size.bit_length() + 1}"
     return f"{text(first)}-{text(last)}"
+
+
+def collapsed(networks: Iterable[str]) -> list[str]:
+    """CIDRs of one family without overlap, which nft refuses in one set."""
+    parsed = [ipaddress.ip_network(network) for network in networks]
+    return [str(network) for network in ipaddress.collapse_addresses(parsed)]  # type: ignore[type-var]
 
 
 def number_text(first: int, last: int) -> str:

@@ -1,6 +1,5 @@
 """Who may reach whom across the router: what each network is, and which access lists a connection meets."""
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ from appliance.memo import per_sections
 from appliance.services.interfaces import link_towards
 from router import acl
 from router.document import RouterDocument
+from router.elements import collapsed
 from router.network import GuestNetwork, guest_networks, private_links
 
 _UNSPECIFIED = ("0.0.0.0/32",)
@@ -70,15 +70,11 @@ def _sides(document: RouterDocument, networks: list[GuestNetwork]) -> Iterator[S
         if link in behind:
             behind[link].append(route.destination)
     for network in networks:
-        destinations = behind[network.link]
+        # A route may lead to a wider network than its link.
+        four = [text for text in behind[network.link] if ":" not in text]
+        six = [text for text in behind[network.link] if ":" in text]
         yield Side(
             network.link,
-            _collapsed([*_UNSPECIFIED, network.cidr, *(text for text in destinations if ":" not in text)]),
-            _collapsed([*_LINK_LOCAL, *network.cidrs6, *(text for text in destinations if ":" in text)]),
+            tuple(collapsed([*_UNSPECIFIED, network.cidr, *four])),
+            tuple(collapsed([*_LINK_LOCAL, *network.cidrs6, *six])),
         )
-
-
-def _collapsed(networks: list[str]) -> tuple[str, ...]:
-    """nft refuses overlapping prefixes in one set; a route may lead to a wider network than its link."""
-    parsed = [ipaddress.ip_network(text) for text in networks]
-    return tuple(str(network) for network in ipaddress.collapse_addresses(parsed))  # type: ignore[type-var]

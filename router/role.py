@@ -19,6 +19,7 @@ from router import (
     redundancy,
     remote_access,
     ruleset,
+    ways_out,
     wireguard,
 )
 from router.document import RouterDocument
@@ -28,6 +29,7 @@ Document = RouterDocument
 
 SERVICES = [
     ruleset,
+    ways_out,
     limits,
     fast_path,
     interfaces,

@@ -88,7 +88,6 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         admissions=admission.ADMISSIONS,
         admitted=admission.admitted(document),
     )
-    yield from ways_out.resources(document)
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
 

@@ -1,12 +1,12 @@
 """What may pass between tunnels and networks: pairs of networks, as elements of nft sets."""
 
-import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from appliance.address import span
 from router import remote_access
 from router.document import RouterDocument
-from router.elements import Box, Elements, Span, union
+from router.elements import Box, Elements, collapsed, span_text, union
 from router.ipsec import SHARED_LINK, pairs
 
 
@@ -29,7 +29,10 @@ def tunnel_filter(document: RouterDocument) -> TunnelFilter | None:
     access = document.remote_access
     return TunnelFilter(
         links=(SHARED_LINK, *sorted(own)),
-        behind={link: _collapsed(tunnel.remote_subnets, version=4) for link, tunnel in sorted(own.items())},
+        behind={
+            link: collapsed(subnet for subnet in tunnel.remote_subnets if ":" not in subnet)
+            for link, tunnel in sorted(own.items())
+        },
         full_tunnel=access is not None and access.full_tunnel,
     )
 
@@ -43,16 +46,18 @@ def elements(document: RouterDocument) -> Elements:
         f"{name}{version}": {} for name in ("tunnel_pairs", "tunnel_users") for version in (4, 6)
     }
     found["tunnel_source_nat"] = {}
-    for version, size in ((4, 32), (6, 128)):
+    for version in (4, 6):
         for box in union(_boxes(document, version)):
-            key = " . ".join(_text(span, size) for span in box)
+            key = " . ".join(span_text(*each, version) for each in box)
             found[f"tunnel_pairs{version}"][key] = None
     access = document.remote_access
     if access is not None and access.full_tunnel:
         for network in access.pool:
-            found[f"tunnel_users{6 if ':' in network else 4}"][_listed(network)] = None
-            if access.source_nat is not None and ":" not in network:
-                found["tunnel_source_nat"][_listed(network)] = access.source_nat
+            version = 6 if ":" in network else 4
+            users = span_text(*span(network), version)
+            found[f"tunnel_users{version}"][users] = None
+            if access.source_nat is not None and version == 4:
+                found["tunnel_source_nat"][users] = access.source_nat
     return found
 
 
@@ -67,30 +72,4 @@ def _boxes(document: RouterDocument, version: int) -> Iterator[Box]:
         found += pairs(remote_access.subnets(document, access), access.pool)
     for pair in found:
         if (":" in pair[0]) == (version == 6):
-            yield tuple(_span(network) for network in pair)
-
-
-def _span(text: str) -> Span:
-    network = ipaddress.ip_network(text)
-    return int(network.network_address), int(network.broadcast_address)
-
-
-def _text(span: Span, size: int) -> str:
-    """A span of addresses of so many bits as nft lists it: address, prefix, or range."""
-    first, last = span
-    made = ipaddress.IPv4Address if size == 32 else ipaddress.IPv6Address
-    length = last - first + 1
-    if length == 1:
-        return str(made(first))
-    if length & (length - 1) == 0 and first % length == 0:
-        return f"{made(first)}/{size - length.bit_length() + 1}"
-    return f"{made(first)}-{made(last)}"
-
-
-def _listed(network: str) -> str:
-    return _text(_span(network), 128 if ":" in network else 32)
-
-
-def _collapsed(networks: Iterable[str], *, version: int) -> list[str]:
-    parsed = [ipaddress.IPv4Network(text) for text in networks if ":" not in text]
-    return [str(network) for network in ipaddress.collapse_addresses(parsed)]
+            yield tuple(map(span, pair))

@@ -159,7 +159,10 @@ class Nft:
                 continue
             if kind != _NEW_GENERATION:
                 raise NftError("The kernel doesn't tell the generation of its ruleset")
-            return _attribute(reply[20:], _GENERATION_ID)
+            number = attributes(reply[20:]).get(_GENERATION_ID)
+            if number is None:
+                raise NftError("The kernel's answer has no ruleset generation")
+            return int.from_bytes(number, "big")
 
 
 def _string(kind: int, text: str) -> bytes:
@@ -178,16 +181,6 @@ def attributes(content: bytes) -> dict[int, bytes]:
         found[kind & _NESTED_MASK] = content[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
-
-
-def _attribute(payload: bytes, wanted: int) -> int:
-    offset = 0
-    while offset + 4 <= len(payload):
-        length, kind = struct.unpack_from("=HH", payload, offset)
-        if kind == wanted:
-            return int.from_bytes(payload[offset + 4 : offset + length], "big")
-        offset += (length + 3) & ~3
-    raise NftError("The kernel's answer has no ruleset generation")
 
 
 def _first_lines(error: str) -> str:
