@@ -1,6 +1,7 @@
 """Kernel modules: those of a list, and what they depend on."""
 
 import lzma
+import os
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -31,6 +32,9 @@ def install(boot: Boot, patterns: Path, tree: Path) -> None:
     # depmod and busybox look in /lib.
     (tree / "lib").symlink_to("usr/lib")
     boot.run("usr/sbin/depmod", "--basedir", tree, boot.kernel_version)
+    # The files are hard links in images of different times: each must find them as old as it wants.
+    for path in tree.rglob("*"):
+        os.utime(path, (boot.epoch, boot.epoch), follow_symlinks=False)
 
 
 def chosen(source: Path, patterns: list[str]) -> set[str]:

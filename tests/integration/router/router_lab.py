@@ -117,9 +117,13 @@ class Client:
         self.run("ip", "route", "replace", "default", "via", gateway)
 
     def ask(
-        self, address: str, port: int, *, udp: bool = False, source: str = "", seconds: float = 2.0
+        self, address: str, port: int, *, udp: bool = False, source: str = "", seconds: float = 0.0
     ) -> str | None:
-        """What a `Server` there says, "SERVER saw CLIENT"; None where nobody answers."""
+        """What a `Server` there says, "SERVER saw CLIENT"; None where nobody answers.
+
+        Unless told otherwise it waits long enough for TCP to try a third time, on a machine that is busy.
+        """
+        seconds = seconds or (2.0 if udp else 6.0)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, family) as asking:
             asking.settimeout(seconds)
