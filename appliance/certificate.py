@@ -1,109 +1,126 @@
-"""X.509 certificates in PEM (RFC 5280, RFC 7468), and whether they are fit to be used with a key."""
+"""X.509 certificates and private keys in PEM (RFC 5280, RFC 7468), and whether they are fit to be used.
 
-import base64
-import binascii
-import datetime
+cryptography is imported where there is one to look at: that takes a tenth of a second, and few have any.
+Faults are the ends of sentences that begin with whose certificate it is.
+"""
+
 import ipaddress
-import os
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-_PEM = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
-# Validity ::= SEQUENCE { notBefore Time, notAfter Time } in DER (RFC 5280, 4.1.2.5), as UTCTime or
-# GeneralizedTime.
-_TIME = rb"(?:\x17\x0d(\d{12})|\x18\x0f(\d{14}))Z"
-_VALIDITY = re.compile(_TIME + _TIME, re.DOTALL)
-_now: ContextVar[float | None] = ContextVar("now", default=None)
+if TYPE_CHECKING:
+    from cryptography import x509
 
-
-class CertificateError(Exception):
-    """What is wrong with a certificate or a key, as the end of a sentence that begins with what it is."""
+SMALLEST_RSA_KEY = 2048
+"""Bits."""
 
 
-@contextmanager
-def whatever_has_expired() -> Iterator[None]:
-    """A document that was taken once is taken again, also when a certificate in it has run out since: all
-    else in it must go on."""
-    token = _now.set(0.0)
-    try:
-        yield
-    finally:
-        _now.reset(token)
-
-
-def require_valid(certificate: str) -> None:
-    """Raises CertificateError where it is none, or has expired."""
-    # Imported late: it takes long, and guests wait.
-    import ssl
-
-    try:
-        end = _end(certificate)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
-    except (ssl.SSLError, ValueError):
-        raise CertificateError("is no certificate in PEM") from None
-    now = _now.get()
-    if end < (time.time() if now is None else now):
-        when = datetime.datetime.fromtimestamp(end, datetime.UTC).isoformat(" ", "seconds")
-        raise CertificateError(f"expired at {when}")
-
-
-def require_key(certificate: str, private_key: str) -> None:
-    """Raises CertificateError where the key can't be read, or is another certificate's."""
-    if "ENCRYPTED" in private_key:
-        raise CertificateError("is encrypted; the appliance has nobody to ask for a passphrase")
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        with _in_memory(certificate) as chain, _in_memory(private_key) as key:
-            context.load_cert_chain(chain, key, password=lambda: "")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise CertificateError("doesn't belong to the certificate") from None
-        raise CertificateError("is no private key in PEM") from None
-    except (OSError, ValueError):
-        raise CertificateError("is no private key in PEM") from None
-
-
-def names(certificate: str, identity: str) -> bool:
-    """Whether a certificate has this address, host name or user@host as a subject alternative name."""
-    try:
-        tag, value = 0x87, ipaddress.ip_address(identity).packed
-    except ValueError:
-        tag, value = 0x81 if "@" in identity else 0x82, identity.encode()
-    return bytes([tag, len(value)]) + value in _der(certificate)
-
-
-def _end(certificate: str) -> float:
-    found = _VALIDITY.search(_der(certificate))
-    if found is None:
-        raise ValueError("it says nothing of when it is valid")
-    _, _, short, long = found.groups()
-    # Years of two digits are from 1950 to 2049.
-    text = long or (b"19" if short >= b"50" else b"20") + short
-    return datetime.datetime.strptime(f"{text.decode()}+0000", "%Y%m%d%H%M%S%z").timestamp()
-
-
-def _der(certificate: str) -> bytes:
-    """Of the first certificate; raises ValueError where there is none."""
-    pem = _PEM.search(certificate)
+def parsed(pem: str | None) -> "list[x509.Certificate]":
+    """The certificates of a PEM text; none where it isn't wholly made of them."""
     if pem is None:
-        raise ValueError("there is no certificate")
+        return []
+    from cryptography.x509 import load_pem_x509_certificates
+
     try:
-        return base64.b64decode("".join(pem[1].split()), validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from None
+        return load_pem_x509_certificates(pem.encode(errors="surrogatepass"))
+    except ValueError:
+        return []
 
 
-@contextmanager
-def _in_memory(text: str) -> Iterator[str]:
-    """The path of a file that no disk has, and no other process: the library reads only files."""
-    descriptor = os.memfd_create("pem")
+def chain_fault(own: "x509.Certificate", chain: "Sequence[x509.Certificate]") -> str | None:
+    """Where one of these didn't issue what is before it."""
+    issued = own
+    for issuer in chain:
+        if not _is_authority(issuer):
+            return f"{_subject(issuer)} is no authority that could have issued another"
+        if not _issued_by(issued, issuer):
+            return f"{_subject(issued)} isn't issued by {_subject(issuer)}, which comes next"
+        issued = issuer
+    return None
+
+
+def key_fault(own: "x509.Certificate", key: str, *, edwards: bool = False) -> str | None:
+    """What is wrong with the private key of a certificate. `edwards`: whether one of Ed25519 will do."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if "ENCRYPTED" in key:
+        return "its key is encrypted; give it without a passphrase"
     try:
-        os.write(descriptor, text.encode(errors="surrogatepass"))
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+        found = load_pem_private_key(key.encode(errors="surrogatepass"), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "its key is no private key in PEM (RFC 7468)"
+    usual = isinstance(found, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    if not usual and not (edwards and isinstance(found, ed25519.Ed25519PrivateKey)):
+        return "its key is neither of RSA nor of an elliptic curve, which clients could use"
+    if found.public_key() != own.public_key():
+        return "its key is that of another certificate"
+    if isinstance(found, rsa.RSAPrivateKey) and found.key_size < SMALLEST_RSA_KEY:
+        return f"its RSA key has {found.key_size} bits; {SMALLEST_RSA_KEY} are the least"
+    return None
+
+
+def lapse(pem: str | None) -> str | None:
+    """Where the time of one of these certificates has ended, or hasn't begun."""
+    now = time.time()
+    for beginning, end in _times(pem):
+        if now >= end:
+            return f"its time has ended {time.strftime('%Y-%m-%d', time.gmtime(end))}"
+        if now < beginning:
+            return f"its time begins {time.strftime('%Y-%m-%d', time.gmtime(beginning))}"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _times(pem: str | None) -> tuple[tuple[float, float], ...]:
+    return tuple(
+        (found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp())
+        for found in parsed(pem)
+    )
+
+
+def names(certificate: "x509.Certificate", identity: str) -> bool:
+    """Whether a certificate has this address, host name or user@host as a subject alternative name."""
+    from cryptography import x509
+
+    try:
+        told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return identity in _texts(told)
+
+
+def _texts(told: "x509.SubjectAlternativeName") -> Iterator[str]:
+    from cryptography import x509
+
+    yield from told.get_values_for_type(x509.DNSName)
+    yield from told.get_values_for_type(x509.RFC822Name)
+    for address in told.get_values_for_type(x509.IPAddress):
+        if isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            yield str(address)
+
+
+def _is_authority(certificate: "x509.Certificate") -> bool:
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound
+
+    try:
+        return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    except (ExtensionNotFound, ValueError):
+        return False
+
+
+def _issued_by(issued: "x509.Certificate", issuer: "x509.Certificate") -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        issued.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _subject(certificate: "x509.Certificate") -> str:
+    return repr(certificate.subject.rfc4514_string())

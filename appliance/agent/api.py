@@ -80,6 +80,7 @@ def create(
                 "generation": controller.running.generation,
                 "state": controller.state,
                 "detail": controller.detail,
+                "warnings": controller.warnings(),
                 "capabilities": dict(capabilities),
                 "storage": storage(controller.host.persistent),
                 "versions": versions(),

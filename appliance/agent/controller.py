@@ -16,7 +16,6 @@ from appliance.agent.cards import Cards
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
-from appliance.certificate import whatever_has_expired
 from appliance.document import Document
 from appliance.engine import checker, transaction
 from appliance.engine import plan as planning
@@ -93,8 +92,6 @@ class Controller:
                 stored = self.store.load()
                 if stored is not None:
                     self.running = roles.read_again(self.boot.role, stored)
-                    with whatever_has_expired():
-                        self.running = roles.read(self.boot.role, stored)
             except Exception as error:
                 # Better the safe empty state than none: the firewall comes up, and the next push heals.
                 # And until that comes it is said.
@@ -135,6 +132,11 @@ class Controller:
             self._settle(self.running, fresh=True)
             self.counts.healed += bool(drift)
             return len(drift)
+
+    def warnings(self) -> list[dict[str, str]]:
+        """What has lapsed since the running document was accepted, and isn't refused for it."""
+        found = self._role.lapsed(self.running)
+        return [{"pointer": problem.pointer, "detail": problem.detail} for problem in found]
 
     # --- pushes -------------------------------------------------------------------------------------
 

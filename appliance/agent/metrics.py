@@ -60,6 +60,9 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
     yield from _metric("generation", "gauge", "Generation of the running document", [({}, generation)])
     states = [({"state": state}, float(controller.state == state)) for state in _STATES]
     yield from _metric("state", "gauge", "1 for the state the appliance is in", states)
+    warned = len(controller.warnings())
+    text = "What has lapsed since the running document was accepted, certificates say"
+    yield from _metric("warnings", "gauge", text, [({}, warned)])
     results = [
         ({"result": "applied"}, counts.applied),
         ({"result": "refused"}, counts.refused),

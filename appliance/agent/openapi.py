@@ -76,7 +76,9 @@ def describe(model: type[Document]) -> dict[str, Any]:
                     },
                 }
             },
-            "/v1/status": {"get": _operation("Generation, state, capabilities, storage, versions")},
+            "/v1/status": {
+                "get": _operation("Generation, state, warnings, capabilities, storage, versions")
+            },
             "/v1/health": {"get": _operation("Every check with its last result; ?fresh runs them now")},
             "/v1/usage": {"get": _operation("Traffic totals, which only grow")},
             "/v1/hits": {"get": _operation("What each rule has decided about, by its JSON pointer")},

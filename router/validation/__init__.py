@@ -52,7 +52,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
     wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
-    ipsec.problems: ("interfaces", "routes", "ipsec"),
+    ipsec.problems: ("interfaces", "routes", "ipsec", "wireguard"),
     remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
 }

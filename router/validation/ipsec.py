@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from appliance import certificate
-from appliance.certificate import CertificateError
 from appliance.model import Problem, pointer
 from router.document import RouterDocument, Tunnel
 from router.document.ipsec import OBSOLETE, is_aead
@@ -25,6 +24,11 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         for place, sentence in _of_tunnel(tunnel, own):
             yield Problem(pointer("ipsec", name, *place), f"Tunnel {name}: {sentence}")
         yield from _subnets(document, name, tunnel)
+        if tunnel.link in document.wireguard:
+            yield Problem(
+                pointer("ipsec", name, "link"),
+                f"Tunnel {name}: {tunnel.link} is a tunnel of WireGuard's; each has a name of its own",
+            )
     yield from _repeated(document.ipsec)
     for (name, one), (other, two) in combinations(document.ipsec.items(), 2):
         yield from _overlaps(name, one, other, two)
@@ -91,23 +95,21 @@ def _credentials(tunnel: Tunnel) -> Iterator[Found]:
         return
     own = tunnel.certificate
     yield from certified(own.certificate, own.private_key.get_secret_value(), ("certificate",))
-    try:
-        certificate.require_valid(own.peer_authority)
-    except CertificateError as error:
-        yield ("certificate", "peer_authority"), f"the peer's authority {error}"
+    if not certificate.parsed(own.peer_authority):
+        yield ("certificate", "peer_authority"), "the peer's authority is no certificate in PEM (RFC 7468)"
 
 
 def certified(pem: str, key: str, at: tuple[str, ...]) -> Iterator[Found]:
-    """What is wrong with a certificate and its key."""
-    try:
-        certificate.require_valid(pem)
-    except CertificateError as error:
-        yield (*at, "certificate"), f"the certificate {error}"
+    """What is wrong with a certificate, those of intermediate authorities behind it, and its key."""
+    found = certificate.parsed(pem)
+    if not found:
+        yield (*at, "certificate"), "its certificate is none in PEM (RFC 7468)"
         return
-    try:
-        certificate.require_key(pem, key)
-    except CertificateError as error:
-        yield (*at, "private_key"), f"the private key {error}"
+    own, *chain = found
+    if fault := certificate.chain_fault(own, chain):
+        yield (*at, "certificate"), fault
+    if fault := certificate.key_fault(own, key, edwards=True):
+        yield (*at, "private_key"), fault
 
 
 def _proposals(tunnel: Tunnel) -> Iterator[Found]:

@@ -42,7 +42,7 @@ def _found(
         yield ("ikev2", "address"), f"{server.address} is no address of a public interface"
     wrong = list(certified(server.certificate, server.private_key.get_secret_value(), ("ikev2",)))
     yield from wrong
-    if not wrong and not certificate.names(server.certificate, server.identity):
+    if not wrong and not certificate.names(certificate.parsed(server.certificate)[0], server.identity):
         yield (
             ("ikev2", "identity"),
             f"the certificate doesn't have {server.identity} as a subject alternative name",

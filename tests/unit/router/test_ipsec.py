@@ -29,10 +29,10 @@ def test_without_tunnels_there_is_nothing() -> None:
 
 def test_links_and_routes() -> None:
     links = [item for item in resources() if isinstance(item, TunnelLink)]
-    assert [(link.name, link.number) for link in links] == [("ipsec0", 65535), ("vpn0", 1)]
+    assert [(link.name, link.number) for link in links] == [("ipsec0", 65535), ("vpn7", 8)]
     routes = {item.destination: item.link for item in resources() if isinstance(item, Route)}
     assert routes["192.168.5.0/24"] == routes["fd00:5::/48"] == "ipsec0"
-    assert routes["192.168.6.0/24"] == "vpn0"
+    assert routes["192.168.6.0/24"] == "vpn7"
     assert Unit(name="sysvm-charon.service") in resources()
 
 

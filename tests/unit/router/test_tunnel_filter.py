@@ -51,6 +51,6 @@ def test_users_of_a_full_tunnel_go_out_to_the_internet() -> None:
 def test_structure() -> None:
     found = tunnel_filter.tunnel_filter(document("everything"))
     assert found is not None
-    assert found.links == ("ipsec0", "vpn0")
-    assert found.behind == {"vpn0": ["192.168.6.0/24"]}
+    assert found.links == ("ipsec0", "vpn7")
+    assert found.behind == {"vpn7": ["192.168.6.0/24"]}
     assert found.full_tunnel

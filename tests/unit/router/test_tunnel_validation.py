@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from appliance.certificate import whatever_has_expired
+from appliance import roles
 from appliance.model import merge_patch
-from tests.examples import example, looked_up, problems
+from router.document import RouterDocument
+from router.validation import lapsed
+from tests.examples import example, looked_up, problems, read
 
 EVERYTHING = example("everything")
 BRANCH = EVERYTHING["ipsec"]["branch"]["certificate"]
@@ -57,11 +59,14 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "either a pre-shared key or a certificate",
     ),
     (office(psk="fifteen letters"), "/ipsec/office/psk", "less than 16 characters"),
-    (branch(private_key=REMOTE["private_key"]), f"{CERTIFICATE}/private_key", "doesn't belong to"),
+    (
+        branch(private_key=REMOTE["private_key"]),
+        f"{CERTIFICATE}/private_key",
+        "is that of another certificate",
+    ),
     (branch(private_key="no key"), f"{CERTIFICATE}/private_key", "no private key in PEM"),
     (branch(private_key=ENCRYPTED_KEY), f"{CERTIFICATE}/private_key", "encrypted"),
-    (branch(certificate=EXPIRED), f"{CERTIFICATE}/certificate", "expired at 2021"),
-    (branch(peer_authority=EXPIRED), f"{CERTIFICATE}/peer_authority", "the peer's authority expired"),
+    (branch(peer_authority=EXPIRED), f"{CERTIFICATE}/peer_authority", "its time has ended"),
     (
         {"ipsec": {"old": {"ike": {"proposals": [AEAD]}}}},
         "/ipsec/old/ike/proposals/0",
@@ -78,7 +83,17 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "md5: obsolete",
     ),
     ({"ipsec": {"branch": {"link": "guest5"}}}, "/ipsec/branch/link", "no name for a tunnel's link"),
-    (office(link="vpn0"), "/ipsec/branch/link", "vpn0 is tunnel office's, too"),
+    (office(link="vpn7"), "/ipsec/branch/link", "vpn7 is tunnel office's, too"),
+    (
+        {"wireguard": {"vpn0": example("wireguard")["wireguard"]["vpn0"]}, **office(link="vpn0")},
+        "/ipsec/office/link",
+        "vpn0 is a tunnel of WireGuard's; each has a name of its own",
+    ),
+    (
+        branch(certificate=f"{BRANCH['certificate']}{BRANCH['certificate']}"),
+        f"{CERTIFICATE}/certificate",
+        "is no authority",
+    ),
     (
         office(remote_subnets=["fd00:5::/48"], local_subnets=["10.1.1.0/24"]),
         "/ipsec/office/remote_subnets",
@@ -136,11 +151,10 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "/remote_access/ikev2/identity",
         "subject alternative",
     ),
-    (access(ikev2={"certificate": EXPIRED}), "/remote_access/ikev2/certificate", "expired at 2021"),
     (
         access(ikev2={"private_key": BRANCH["private_key"]}),
         "/remote_access/ikev2/private_key",
-        "doesn't belong to the certificate",
+        "its key is that of another certificate",
     ),
     (access(users={"eve": {"password": "**********"}}), "/remote_access/users/eve/password", "masked"),
     (access(users={"eve": {"password": ""}}), "/remote_access/users/eve/password", "1 to 128"),
@@ -159,12 +173,26 @@ def test_sentences(patch: dict[str, Any], pointer: str, text: str) -> None:
         looked_up(value, pointer)
 
 
-def test_a_stored_document_is_taken_whatever_has_expired_since() -> None:
-    value = merge_patch(EVERYTHING, branch(peer_authority=EXPIRED))
-    assert problems(value)
-    with whatever_has_expired():
-        assert not problems(value)
-    assert problems(value)
+@pytest.mark.parametrize(
+    ("patch", "pointer"),
+    [
+        (branch(certificate=EXPIRED), f"{CERTIFICATE}/certificate"),
+        (branch(peer_authority=EXPIRED), f"{CERTIFICATE}/peer_authority"),
+        (access(ikev2={"certificate": EXPIRED}), "/remote_access/ikev2/certificate"),
+    ],
+)
+def test_what_runs_already_goes_on_past_its_time(patch: dict[str, Any], pointer: str) -> None:
+    """It stands in nobody's way, and the status warns of it."""
+    running = RouterDocument.model_validate(merge_patch(EVERYTHING, patch))
+    assert [problem.pointer for problem in lapsed(running, running)] == []
+    ((warned,), (refused,)) = lapsed(running), lapsed(running, read(EVERYTHING))
+    assert warned == refused
+    assert warned.pointer == pointer
+    assert "its time has ended 2021-01-01" in warned.detail
+    # Nor is a router refused that is built anew.
+    empty = roles.empty("router", "r1")
+    assert isinstance(empty, RouterDocument)
+    assert lapsed(running, empty) == []
 
 
 def test_two_tunnels_may_lead_to_one_network_from_different_ones() -> None:
