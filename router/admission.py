@@ -1,12 +1,15 @@
 """What the elements of the filter's sets say of the connections that they let in: so that those end with the
 rule, and nobody else's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from appliance.memo import per_sections
+from appliance.memo import per_key, per_sections
 from appliance.resources import Admission, Admitted
-from router.document import RouterDocument
-from router.network import guest_networks
+from router import wireguard
+from router.document import LoadBalancer, RouterDocument
+from router.elements import PROTOCOLS
+from router.network import GuestNetwork, guest_networks
+from router.udp_balancing import used
 
 _FORWARD = ("port", "destination", "protocol")
 _FORWARD_FROM = ("port", "source", "destination", "protocol")
@@ -25,6 +28,28 @@ def _rules(direction: str, six: str = "") -> Mapping[str, Admission]:
     }
 
 
+def _tunnels(version: int) -> Mapping[str, Admission]:
+    """Both ways: networks here and there, and addresses of peers; and servers of udp load balancers."""
+    # The slot of a server says nothing of a connection.
+    led = Admission(
+        f"udp{version}", ("port", "destination", ""), ("reply_source", "reply_port"), protocol=17
+    )
+    return {
+        f"tunnel_pairs{version}": Admission(
+            f"tunnels{version}", ("source", "reply_source"), back=("reply_source", "source")
+        ),
+        f"peers{version}": Admission(f"peers{version}", ("source",), back=("reply_source",)),
+        f"peers_source_nat{version}": Admission(
+            f"peers_source_nat{version}", ("source",), ("reply_destination",)
+        ),
+        f"udp_chance{version}": led,
+        f"udp_source{version}": led,
+        f"udp_sources{version}": Admission(
+            f"udp_sources{version}", ("port", "destination", "source"), protocol=17
+        ),
+    }
+
+
 ADMISSIONS: Mapping[str, Admission] = {
     "forward_port": Admission("forward", _FORWARD, ("reply_source", "reply_port")),
     "forward_range": Admission("forward", _FORWARD, ("reply_source",)),
@@ -36,10 +61,36 @@ ADMISSIONS: Mapping[str, Admission] = {
     **_rules("egress"),
     **_rules("ingress", "6"),
     **_rules("egress", "6"),
+    "source_nat": Admission("source_nat", ("source",), ("reply_destination",)),
+    "tunnel_source_nat": Admission("tunnel_source_nat", ("source",), ("reply_destination",)),
+    **_tunnels(4),
+    **_tunnels(6),
 }
 
 
-@per_sections("interfaces", "firewall")
+@per_sections("interfaces", "wireguard")
+def admissions(document: RouterDocument) -> Mapping[str, Admission]:
+    """All, with what WireGuard's peers may reach: there each link has a set of its own."""
+    found = dict(ADMISSIONS)
+    for network in guest_networks(document):
+        for version in (4, 6):
+            found[f"reach_{network.link}_{version}"] = Admission(
+                f"reach{version}", ("source",), back=("reply_source",), others=_cidrs(network, version)
+            )
+    for link, section in document.wireguard.items():
+        networks = [*map(str, wireguard.pools(section)), *wireguard.behind(section)]
+        for version in (4, 6):
+            others = tuple(text for text in networks if (":" in text) == (version == 6))
+            found[f"reach_{link}_{version}"] = Admission(f"reach{version}", ("source",), others=others)
+    # A set that isn't about any network lets nobody in.
+    return {name: each for name, each in found.items() if each.others or not name.startswith("reach_")}
+
+
+def _cidrs(network: GuestNetwork, version: int) -> tuple[str, ...]:
+    return (network.cidr,) if version == 4 else network.cidrs6
+
+
+@per_sections("interfaces", "firewall", "load_balancers")
 def admitted(document: RouterDocument) -> tuple[Admitted, ...]:
     """What needs no rule: by a policy, or because the rules are not about it."""
     found = []
@@ -53,4 +104,24 @@ def admitted(document: RouterDocument) -> tuple[Admitted, ...]:
         if egress is not None and egress.policy == "accept":
             found.append(Admitted("egress", "source", network.cidr))
             found += [Admitted("egress6", "source", cidr) for cidr in network.cidrs6]
+    for kept in _balanced(document.load_balancers).values():
+        found += kept
     return tuple(found)
+
+
+@per_key
+def _balanced(name: str, item: LoadBalancer) -> tuple[Admitted, ...]:
+    """Flows of a UDP load balancer stay with a server that gets no new ones, as long as it is there."""
+    return tuple(_flows(item)) if item.mode == "udp" else ()
+
+
+def _flows(item: LoadBalancer) -> Iterator[Admitted]:
+    version = 6 if ":" in item.address else 4
+    here = (("destination", item.address), ("protocol", str(PROTOCOLS["udp"])))
+    if not item.source_cidrs:
+        yield Admitted(f"udp_sources{version}", "port", str(item.port), here)
+    busy = used(item.servers)
+    for server in item.servers.values():
+        if server not in busy:
+            there = (("reply_source", server.address), ("reply_port", str(server.port or item.port)))
+            yield Admitted(f"udp{version}", "port", str(item.port), (*here, *there))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from appliance.agent.explanation import Stage
 from appliance.agent.packet import Packet
-from appliance.engine.flows import span
+from appliance.engine.boxes import span
 from appliance.model import pointer
 from router import acl, firewall, limits, port_forward
 from router.admission import ADMISSIONS

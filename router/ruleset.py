@@ -9,6 +9,7 @@ from router import (
     acl,
     admission,
     firewall,
+    gates,
     ipsec,
     limits,
     listening,
@@ -85,8 +86,10 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         table=TABLE,
         text=text,
         elements=elements,
-        admissions=admission.ADMISSIONS,
+        admissions=admission.admissions(document),
         admitted=admission.admitted(document),
+        gates=gates.gates(document),
+        ended=("ended4", "ended6"),
     )
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)

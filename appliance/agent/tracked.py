@@ -7,8 +7,8 @@ from pydantic import Field
 
 from appliance.address import IpAddress
 from appliance.engine import conntrack
+from appliance.engine.boxes import span
 from appliance.engine.conntrack import Connection, Tuple
-from appliance.engine.flows import span
 from appliance.model import Model
 
 _NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}

@@ -42,6 +42,7 @@ class Tuple:
     source_port: int
     port: int
     icmp_type: int
+    icmp_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ def _tuple(content: bytes) -> tuple[int, int, Tuple]:
             source_port=number.get(2, 0),
             port=number.get(3, 0),
             icmp_type=number.get(5, number.get(8, 0)),
+            icmp_code=number.get(6, number.get(9, 0)),
         ),
     )
 

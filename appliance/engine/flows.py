@@ -3,51 +3,35 @@
 Connection tracking lets an established connection go on whatever the rules say now; so when a rule is taken
 away, what it let in must be found and forgotten. What that is follows from the elements that the kernel had
 and those that are wanted; it is noted before the transaction and forgotten after, so a crash between the two
-leaves it to the next plan.
+leaves it to the next plan. Ordered lists are in `gates`.
 """
 
-import ipaddress
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from appliance import disk
-from appliance.engine import conntrack
+from appliance.engine import conntrack, gates
+from appliance.engine.boxes import Box, Boxes, box, span
 from appliance.engine.conntrack import Connection
+from appliance.engine.gates import Elements, Gone
 from appliance.engine.host import Host
 from appliance.resources import Admission, Ruleset
 
 log = logging.getLogger(__name__)
 _NOTE = "flows.json"
-Span = tuple[int, int]
-Gone = dict[str, list[tuple[str, str | None]]]
-"""Set -> elements with what they map to."""
-Box = dict[str, Span]
-"""By field."""
-
-_READERS: Mapping[str, Callable[[Connection], int]] = {
-    "source": lambda seen: seen.original.source,
-    "destination": lambda seen: seen.original.destination,
-    "port": lambda seen: seen.original.port,
-    "protocol": lambda seen: seen.protocol,
-    "icmp_type": lambda seen: seen.original.icmp_type if seen.protocol in (1, 58) else -1,
-    "reply_source": lambda seen: seen.reply.source,
-    "reply_port": lambda seen: seen.reply.source_port,
-    "reply_destination": lambda seen: seen.reply.destination,
-}
-_TELLING = ("destination", "source", "reply_source", "port")
-"""Fields by which boxes are found, the most telling first."""
+_PORTED = (6, 17)
 
 
-def gone(ruleset: Ruleset, observed: Mapping[str, Mapping[str, str | None]]) -> Gone:
-    """The observed elements that let connections in and are not wanted any more."""
+def gone(ruleset: Ruleset, observed: Elements) -> Gone:
+    """The observed elements that let connections in and are not wanted any more; of gates, all that make a
+    difference."""
     found: Gone = {}
     for name in ruleset.admissions:
         want, have = ruleset.elements.get(name, {}), observed.get(name, {})
         if want is not have and (less := [(key, value) for key, value in have.items()
                                           if key not in want or want[key] != value]):  # fmt: skip
             found[name] = less
-    return found
+    return found | gates.touched(ruleset, observed)
 
 
 def note(going: Gone, host: Host) -> None:
@@ -58,28 +42,38 @@ def note(going: Gone, host: Host) -> None:
         disk.write_json(host.state / _NOTE, both)
 
 
-def noted(host: Host) -> bool:
-    return (host.state / _NOTE).exists()
+def pending(ruleset: Ruleset, host: Host) -> bool:
+    """Whether there may be connections that are still to end."""
+    if gates.changed(ruleset, host):
+        return True
+    return bool(ruleset.admissions) and (host.state / _NOTE).exists()
 
 
 def end(ruleset: Ruleset, host: Host) -> int:
-    """What only the noted elements let in, once they are gone. How many connections that were."""
-    going = host.note(_NOTE)
+    """What only the noted elements let in, once they are gone, and what a gate lets in no more. How many
+    connections that were."""
+    going: Gone = host.note(_NOTE) or {}
+    changed = gates.changed(ruleset, host)
     count = 0
-    if going:
-        ending = list(_ending(ruleset, going, conntrack.connections()))
+    if going or changed:
+        ending = list(_ending(ruleset, going, conntrack.connections(), changed=changed))
+        _refuse_answers(ruleset, ending, host)
         count = conntrack.end(ending)
         log.info("%d connections end with the rules that let them in", count)
+    gates.note(ruleset, host)
     (host.state / _NOTE).unlink(missing_ok=True)
     return count
 
 
-def _ending(ruleset: Ruleset, going: Gone, tracked: Iterable[Connection]) -> Iterator[Connection]:
-    groups: dict[str, _Boxes] = defaultdict(_Boxes)
+def _ending(
+    ruleset: Ruleset, going: Gone, tracked: Iterable[Connection], *, changed: Iterable[str] = ()
+) -> Iterator[Connection]:
+    groups: dict[str, Boxes] = {}
     for name, elements in going.items():
         if admission := ruleset.admissions.get(name):
-            groups[admission.group].add(_boxes(admission, elements))
-    staying: dict[str, _Boxes] = {}
+            groups.setdefault(admission.group, Boxes()).add(_boxes(admission, elements))
+    staying: dict[str, Boxes] = {}
+    judgement = gates.Judgement(ruleset, going, changed)
     for connection in tracked:
         for group, boxes in groups.items():
             if not boxes.hold(connection):
@@ -89,56 +83,50 @@ def _ending(ruleset: Ruleset, going: Gone, tracked: Iterable[Connection]) -> Ite
             if not staying[group].hold(connection):
                 yield connection
                 break
+        else:
+            if judgement.refuses(connection):
+                yield connection
 
 
-def _staying(ruleset: Ruleset, group: str) -> "_Boxes":
-    boxes = _Boxes()
+def _staying(ruleset: Ruleset, group: str) -> Boxes:
+    boxes = Boxes()
     for name, admission in ruleset.admissions.items():
         if admission.group == group:
             boxes.add(_boxes(admission, ruleset.elements.get(name, {}).items()))
     for admitted in ruleset.admitted:
         if admitted.group == group:
-            boxes.add([{admitted.field: span(admitted.value)} if admitted.field else {}])
+            first = {admitted.field: admitted.value} if admitted.field else {}
+            told = {**first, **dict(admitted.further)}
+            boxes.add([box(told.keys(), told.values())])
     return boxes
 
 
 def _boxes(admission: Admission, elements: Iterable[Sequence[str | None]]) -> Iterator[Box]:
+    always: Box = {} if admission.protocol is None else {"protocol": (admission.protocol,) * 2}
     for key, value in elements:
         texts = (*(key or "").split(" . "), *(value.split(" . ") if value and admission.mapped else ()))
-        yield dict(zip((*admission.fields, *admission.mapped), map(span, texts), strict=True))
+        ways = [(admission.fields, "reply_source"), (admission.back, "source")]
+        for fields, other in ways if admission.back else ways[:1]:
+            made = box((*fields, *admission.mapped), texts) | always
+            if not admission.others:
+                yield made
+            for network in admission.others:
+                yield made | {other: span(network)}
 
 
-def span(text: str) -> Span:
-    """First and last of what nft lists as a number, an address, a prefix or a range."""
-    first, dash, last = text.partition("-")
-    if dash:
-        return span(first)[0], span(last)[1]
-    if text.isdigit():
-        return int(text), int(text)
-    network = ipaddress.ip_network(text)
-    return int(network.network_address), int(network.broadcast_address)
-
-
-class _Boxes:
-    """Boxes, found by a field that is one value in them."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, int], list[Box]] = defaultdict(list)
-        self._others: list[Box] = []
-
-    def add(self, boxes: Iterable[Box]) -> None:
-        for box in boxes:
-            for field in _TELLING:
-                if field in box and box[field][0] == box[field][1]:
-                    self._found[field, box[field][0]].append(box)
-                    break
-            else:
-                self._others.append(box)
-
-    def hold(self, connection: Connection) -> bool:
-        near = (self._found.get((field, _READERS[field](connection)), ()) for field in _TELLING)
-        return any(_holds(box, connection) for boxes in (*near, self._others) for box in boxes)
-
-
-def _holds(box: Box, connection: Connection) -> bool:
-    return all(first <= _READERS[field](connection) <= last for field, (first, last) in box.items())
+def _refuse_answers(ruleset: Ruleset, ending: Sequence[Connection], host: Host) -> None:
+    """Before a connection is forgotten: the far end's next packet must not begin it anew, as one of its own.
+    What has a source of ours on the way out is answered to an address that is nobody else's."""
+    names: Mapping[int, str] = dict(zip((4, 6), ruleset.ended, strict=False))
+    found: dict[str, list[str]] = {}
+    for connection in ending:
+        back = connection.reply
+        if connection.version not in names or back.destination != connection.original.source:
+            continue
+        ports = connection.protocol in _PORTED
+        source, destination = connection.text(back.source), connection.text(back.destination)
+        told = f"{source} . {back.source_port} . {destination} . {back.port}"
+        if ports:
+            found.setdefault(names[connection.version], []).append(f"{connection.protocol} . {told}")
+    for name, elements in found.items():
+        host.nft.run(f"add element inet {ruleset.table} {name} {{ {', '.join(elements)} }}\n")

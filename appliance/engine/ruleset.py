@@ -86,7 +86,7 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
             detail=summary,
             run=lambda: _change_elements(ruleset, host, observed, commands),
         )
-    elif ruleset.admissions and flows.noted(host):
+    elif flows.pending(ruleset, host):
         yield Change(
             kind=KIND,
             name=ruleset.table,
@@ -289,7 +289,7 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
 
 
 def _end_flows(ruleset: Ruleset, host: Host) -> None:
-    if ruleset.admissions and flows.noted(host):
+    if flows.pending(ruleset, host):
         flows.end(ruleset, host)
 
 

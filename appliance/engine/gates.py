@@ -1,0 +1,120 @@
+"""Ordered lists that connections pass: which of the established ones a changed list lets in no more.
+
+Only those are looked at whose first match may be another one now: what a removed accepting element was
+about, or an added refusing one. Where the list itself is another one, or it has become another link's, all are.
+That it has is told by a note of what the gates were when connections last were looked at.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from appliance import disk
+from appliance.engine.boxes import Box, Boxes, box
+from appliance.engine.conntrack import Connection
+from appliance.engine.host import Host
+from appliance.resources import Gate, Ruleset
+
+_NOTE = "gates.json"
+Elements = Mapping[str, Mapping[str, str | None]]
+Gone = dict[str, list[tuple[str, str | None]]]
+"""Set -> elements with what they map to."""
+
+
+def touched(ruleset: Ruleset, observed: Elements) -> Gone:
+    """The elements by which gates may let in less: accepting ones that go, refusing ones that come."""
+    found: Gone = {}
+    for gate in ruleset.gates:
+        for name, _ in gate.lookups:
+            want, have = ruleset.elements.get(name, {}), observed.get(name, {})
+            if want is have or name in found:
+                continue
+            less = [(key, value) for key, value in have.items()
+                    if value in gate.passing and want.get(key) != value]  # fmt: skip
+            more = [(key, value) for key, value in want.items()
+                    if value not in gate.passing and have.get(key) != value]  # fmt: skip
+            if less or more:
+                found[name] = less + more
+    return found
+
+
+def changed(ruleset: Ruleset, host: Host) -> set[str]:
+    """Gates that aren't what they were when connections last were looked at."""
+    if not ruleset.gates:
+        return set()
+    noted: Mapping[str, str] = host.note(_NOTE) or {}
+    return {gate.name for gate in ruleset.gates if noted.get(gate.name) != _digest(gate)}
+
+
+def note(ruleset: Ruleset, host: Host) -> None:
+    now = {gate.name: _digest(gate) for gate in ruleset.gates}
+    if now != (host.note(_NOTE) or {}):
+        disk.write_json(host.state / _NOTE, now)
+
+
+def _digest(gate: Gate) -> str:
+    parts = (gate.end, gate.networks, gate.apart, gate.own, gate.lookups, sorted(gate.passing), gate.passes)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class Judgement:
+    """Of connections by the gates of a ruleset. `going` is what `touched` told, `changed` names the gates
+    that all connections are held against."""
+
+    def __init__(self, ruleset: Ruleset, going: Mapping[str, Sequence[Sequence[str | None]]],
+                 changed: Iterable[str] = ()) -> None:  # fmt: skip
+        changed = set(changed)
+        self._doors = [
+            _Door(gate, ruleset.elements, going, whole=gate.name in changed)
+            for gate in ruleset.gates
+            if gate.name in changed or any(name in going for name, _ in gate.lookups)
+        ]
+
+    def refuses(self, connection: Connection) -> bool:
+        return any(door.refuses(connection) for door in self._doors)
+
+
+class _Door:
+    """A gate, with the connections whose passing is in question."""
+
+    def __init__(self, gate: Gate, elements: Elements,
+                 going: Mapping[str, Sequence[Sequence[str | None]]], *, whole: bool) -> None:  # fmt: skip
+        self._gate, self._elements = gate, elements
+        self._within = Boxes(box((gate.end,), (network,)) for network in gate.networks)
+        self._apart = Boxes(box((gate.end,), (network,)) for network in gate.apart)
+        self._own = Boxes(
+            box((field,), (address,)) for address in gate.own for field in ("source", "reply_source")
+        )
+        self._in_question = Boxes([{}] if whole else ())
+        for name, fields in gate.lookups:
+            self._in_question.add(_box(fields, key) for key, _ in going.get(name, ()))
+        self._asked: list[tuple[Boxes, Boxes]] = []
+
+    def refuses(self, connection: Connection) -> bool:
+        return (
+            connection.version == self._gate.version
+            and self._in_question.hold(connection)
+            and self._within.hold(connection)
+            and not self._apart.hold(connection)
+            and not self._own.hold(connection)
+            and not self._passes(connection)
+        )
+
+    def _passes(self, connection: Connection) -> bool:
+        # With the first that is in question: a list may be long, and mostly none is.
+        self._asked = self._asked or [self._split(*lookup) for lookup in self._gate.lookups]
+        for passing, refused in self._asked:
+            if passing.hold(connection):
+                return True
+            if refused.hold(connection):
+                return False
+        return self._gate.passes
+
+    def _split(self, name: str, fields: Sequence[str]) -> tuple[Boxes, Boxes]:
+        passing, refused = Boxes(), Boxes()
+        for key, verdict in self._elements.get(name, {}).items():
+            (passing if verdict in self._gate.passing else refused).add([_box(fields, key)])
+        return passing, refused
+
+
+def _box(fields: Sequence[str], key: str | None) -> Box:
+    return box(fields, (key or "").split(" . "))
