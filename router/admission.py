@@ -1,7 +1,7 @@
 """What the elements of the filter's sets say of the connections that they let in: so that those end with the
 rule, and nobody else's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from appliance.memo import per_key, per_sections
 from appliance.resources import Admission, Admitted
@@ -9,7 +9,6 @@ from router import wireguard
 from router.document import LoadBalancer, RouterDocument
 from router.elements import PROTOCOLS
 from router.network import GuestNetwork, guest_networks
-from router.udp_balancing import used
 
 _FORWARD = ("port", "destination", "protocol")
 _FORWARD_FROM = ("port", "source", "destination", "protocol")
@@ -44,6 +43,9 @@ def _tunnels(version: int) -> Mapping[str, Admission]:
         ),
         f"udp_chance{version}": led,
         f"udp_source{version}": led,
+        f"udp_resting{version}": Admission(
+            f"udp{version}", ("port", "destination", "reply_source", "reply_port"), protocol=17
+        ),
         f"udp_sources{version}": Admission(
             f"udp_sources{version}", ("port", "destination", "source"), protocol=17
         ),
@@ -111,17 +113,8 @@ def admitted(document: RouterDocument) -> tuple[Admitted, ...]:
 
 @per_key
 def _balanced(name: str, item: LoadBalancer) -> tuple[Admitted, ...]:
-    """Flows of a UDP load balancer stay with a server that gets no new ones, as long as it is there."""
-    return tuple(_flows(item)) if item.mode == "udp" else ()
-
-
-def _flows(item: LoadBalancer) -> Iterator[Admitted]:
-    version = 6 if ":" in item.address else 4
+    """Of load balancers of udp those that are for everybody."""
+    if item.mode != "udp" or item.source_cidrs:
+        return ()
     here = (("destination", item.address), ("protocol", str(PROTOCOLS["udp"])))
-    if not item.source_cidrs:
-        yield Admitted(f"udp_sources{version}", "port", str(item.port), here)
-    busy = used(item.servers)
-    for server in item.servers.values():
-        if server not in busy:
-            there = (("reply_source", server.address), ("reply_port", str(server.port or item.port)))
-            yield Admitted(f"udp{version}", "port", str(item.port), (*here, *there))
+    return (Admitted(f"udp_sources{6 if ':' in item.address else 4}", "port", str(item.port), here),)

@@ -161,10 +161,12 @@ def _yes(value: bool) -> str:
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Where peers speak to the router: IKE, ESP in UDP and ESP itself."""
-    addresses = {tunnel.local_address for tunnel in document.ipsec.values()}
+    addresses = {
+        tunnel.local_address: ("ipsec", name, "local_address") for name, tunnel in document.ipsec.items()
+    }
     if document.remote_access is not None:
-        addresses.add(document.remote_access.ikev2.address)
-    for address in sorted(addresses):
+        addresses.setdefault(document.remote_access.ikev2.address, ("remote_access", "ikev2", "address"))
+    for address, at in sorted(addresses.items()):
         for ports in _IKE_PORTS:
-            yield Listener(address=address, protocol=17, ports=ports, open=True)
-        yield Listener(address=address, protocol=_ESP, open=True)
+            yield Listener(address=address, protocol=17, ports=ports, open=True, at=at)
+        yield Listener(address=address, protocol=_ESP, open=True, at=at)

@@ -5,7 +5,7 @@ A connection from outside has met the firewall's ingress rules before, as one to
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.elements import Elements, number_text
 
@@ -26,6 +26,8 @@ class Listener:
     ports: tuple[int, int] | None = None
     """First and last; TCP and UDP have some, other protocols have none."""
     open: bool = False
+    at: tuple[str, ...] = field(default=(), compare=False)
+    """The line of the document that it is of."""
 
 
 def elements(listeners: Iterable[Listener]) -> Elements:

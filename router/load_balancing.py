@@ -70,8 +70,9 @@ def _proxied(document: RouterDocument) -> Mapping[str, LoadBalancer]:
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of those that the router's own process serves: what is led on to a guest is none."""
-    for item in _proxied(document).values():
-        yield Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
+    for name, item in _proxied(document).items():
+        at = ("load_balancers", name)
+        yield Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port), at=at)
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:

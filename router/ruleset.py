@@ -78,7 +78,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **firewall.elements(document),
         **acl.elements(document),
         **tunnel_filter.elements(document),
-        **listening.elements(_listeners(document)),
+        **listening.elements(listeners(document)),
         **wireguard.elements(document),
         **limits.kept_out(document),
     }
@@ -95,7 +95,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         yield Sysctl(name=name, value=value)
 
 
-def _listeners(document: RouterDocument) -> Iterator[Listener]:
+def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of each service that has any."""
     yield from redundancy.listeners(document)
     yield from load_balancing.listeners(document)

@@ -12,8 +12,10 @@ from appliance.memo import per_key, per_sections
 from router.document import LoadBalancer, RouterDocument, Server
 from router.elements import Elements, number_text
 
-KINDS = ("chance", "source", "limited", "sources")
-"""The first two are maps to servers; the others, sets: who is limited to chosen sources, and to which."""
+KINDS = ("chance", "source", "limited", "sources", "resting")
+"""The first two are maps to servers; the others, sets: who is limited to chosen sources, and to which; and
+servers that get no new flows and keep those they have, which no rule asks for: when one of them goes, its
+flows are to end."""
 SETS = [f"udp_{kind}{version}" for kind in KINDS for version in (4, 6)]
 SLOTS = 16384
 """As the templates have it."""
@@ -47,6 +49,10 @@ def _led(item: LoadBalancer) -> Iterator[Element]:
         if after > first:
             key = f"{place} . {number_text(first, after - 1)}"
             yield f"udp_{by}{version}", key, f"{server.address} . {server.port or item.port}"
+    for server in item.servers.values():
+        if server not in servers:
+            key = f"{place} . {server.address} . {server.port or item.port}"
+            yield f"udp_resting{version}", key, None
     if item.source_cidrs:
         yield f"udp_limited{version}", place, None
     for source in _sources(item.source_cidrs, version):

@@ -97,10 +97,10 @@ def reach(document: RouterDocument, section: WireGuard, peer: WireGuardPeer | No
 
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
-    for section in document.wireguard.values():
-        port = section.listen.port
+    for link, section in document.wireguard.items():
+        port, at = section.listen.port, ("wireguard", link, "listen")
         for address in section.listen.addresses:
-            yield Listener(address, PROTOCOLS["udp"], (port, port), open=True)
+            yield Listener(address, PROTOCOLS["udp"], (port, port), open=True, at=at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ connections behind that chain, doesn't keep it. What would be answered to its se
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,8 @@ from appliance.engine.nft import Nft
 from appliance.model import Model
 
 TABLE = "sysvm_explain"
+ROUTE = "route"
+"""The chain of a stage that is no rule but the route that leads on, with the same for its verdict."""
 _BEGIN, _END, _TOP = "begin", "end", 2**31 - 2
 _SILENCE = 0.4
 """Seconds without an event after which there will be none."""
@@ -194,21 +196,36 @@ def _explained(
     names = dict(socket.if_nameindex())
     seen, link_out = packet, ""
     stages: list[tuple[Stage, Sequence[str]]] = []
-    ended = None
+    ended, routed = None, False
     for event in events:
         seen = event.packet or seen
         link_out = names.get(event.link_out, link_out)
         if event.table == TABLE:
             ended = event.chain if event.verdict == "drop" else ended
             continue
-        if event.verdict in ("continue", "jump", "goto", "return") or not event.kind:
+        if event.link_out and not routed:
+            routed = True
+            stages += _route(document, origins, seen, link, link_out, event.mark)
+        if event.verdict == "continue" or not event.kind:
             continue
         text = texts.get((event.table, event.chain, event.handle), "") if event.kind == "rule" else "policy"
         stage = Stage(event.table, event.chain, text, event.verdict, seen, link, link_out)
         if event.kind == "policy" and event.verdict == "accept":
             continue
-        stages.append((stage, origins(document, stage)))
+        found = origins(document, stage)
+        # A jump says something only where a line of the document is behind it.
+        if found or event.verdict not in ("jump", "goto", "return"):
+            stages.append((stage, found))
     return _concluded(packet, link, link_out or None, seen, stages, ended)
+
+
+def _route(
+    document: Document, origins: Origins, packet: Packet, link: str, link_out: str, mark: int
+) -> Iterator[tuple[Stage, Sequence[str]]]:
+    """By which it leaves, asked when its destination is the last one."""
+    if found := injection.route(packet, link, mark):
+        stage = Stage("", ROUTE, found, ROUTE, packet, link, link_out)
+        yield stage, origins(document, stage)
 
 
 def _concluded(
@@ -245,9 +262,11 @@ def _concluded(
             pointer=None, link_in=link, link_out=None, packet=packet, leaves=None, stages=shown,
         )  # fmt: skip
     forwarded = ended == f"{_END}_forwarded"
-    decided = [pointers[0] for stage, pointers in stages if pointers and not _translates(stage)]
-    translated = [pointers[0] for stage, pointers in stages if pointers and _translates(stage)]
-    by = next(reversed(decided or translated), None)
+    told = [(stage, pointers[0]) for stage, pointers in stages if pointers]
+    decided = [by for stage, by in told if not _translates(stage) and stage.chain != ROUTE]
+    translated = [by for stage, by in told if _translates(stage)]
+    led = [by for stage, by in told if stage.chain == ROUTE]
+    by = next(reversed(decided or translated or led), None)
     where = f"leaves by {link_out}" if forwarded else "is for the router itself"
     return Explanation(
         outcome="forwarded" if forwarded else "delivered",

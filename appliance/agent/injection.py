@@ -73,14 +73,17 @@ def link_towards(address: str) -> str | None:
     return None if found.get("type") == "local" or found.get("dev") == "lo" else found.get("dev")
 
 
-def has_route(packet: Packet, link: str) -> bool:
-    """Whether the router knows where a packet that came by this link goes."""
-    argv = ["ip", "-json", "route", "get", packet.destination, "from", packet.source, "iif", link]
+def route(packet: Packet, link: str, mark: int) -> str | None:
+    """The route that leads a packet on that came by this link, as ip-route(8) writes it: `10.0.0.0/8 via
+    192.0.2.1 dev public0`. None where the kernel can't tell."""
+    where = ["from", packet.source, "iif", link, *(["mark", str(mark)] if mark else [])]
     try:
-        _run(*argv)
-    except InjectionError:
-        return False
-    return True
+        answer = _run("ip", "-json", "route", "get", "fibmatch", packet.destination, *where)
+        found = json.loads(answer)[0]
+        via = f" via {found['gateway']}" if "gateway" in found else ""
+        return f"{found['dst']}{via} dev {found['dev']}"
+    except (InjectionError, ValueError, LookupError):
+        return None
 
 
 def _mac(text: str) -> bytes:

@@ -16,8 +16,8 @@ _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 270, 1
 _TRACE_GROUP = 9  # NFNLGRP_NFTRACE
 _TRACE = 10 << 8 | 17  # NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE
 # nf_tables.h: NFTA_TRACE_*
-_TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID, _NETWORK, _TRANSPORT, _IN, _OUT, _POLICY = (
-    1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16,
+_TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID, _NETWORK, _TRANSPORT, _IN, _OUT, _MARK, _POLICY = (
+    1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 14, 16,
 )  # fmt: skip
 _TYPES = {1: "policy", 2: "return", 3: "rule"}
 _VERDICTS = {
@@ -50,6 +50,8 @@ class Event:
     link_in: int
     """Index; 0 where it isn't told."""
     link_out: int
+    mark: int = 0
+    """Of the packet: by which table of routes it goes."""
 
 
 class Tracer:
@@ -98,6 +100,7 @@ def _event(content: bytes) -> Event:
         packet=read(found.get(_NETWORK, b""), found.get(_TRANSPORT, b"")),
         link_in=_number(found.get(_IN, b"")),
         link_out=_number(found.get(_OUT, b"")),
+        mark=_number(found.get(_MARK, b"")),
     )
 
 

@@ -1,8 +1,8 @@
 """Ordered lists that connections pass: which of the established ones a changed list lets in no more.
 
 Only those are looked at whose first match may be another one now: what a removed accepting element was
-about, or an added refusing one. Where the list itself is another one, or it has become another link's, all are.
-That it has is told by a note of what the gates were when connections last were looked at.
+about, or an added refusing one. Where the list itself is another one, or it has become another link's, all
+are looked at. That it has is told by a note of what the gates were when connections last were.
 """
 
 import hashlib

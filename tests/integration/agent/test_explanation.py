@@ -1,9 +1,13 @@
 """Probes through a real ruleset in a network namespace: what becomes of them, and that nobody meets them."""
 
+import fcntl
+import os
 import select
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from appliance.engine import conntrack
 from appliance.engine.host import Host
 from appliance.engine.transaction import converge
 from appliance.model import validated
-from appliance.resources import Ruleset
+from appliance.resources import Route, Rule, Ruleset
 from appliance.roles import resources
 from router import role
 from router.document import RouterDocument
@@ -24,19 +28,33 @@ from tests.namespace import entered
 LINKS = {
     "guest0": ["10.1.1.1/24", "fd00:1::1/64"],
     "guest1": ["10.1.16.1/20"],
+    "guest2": ["10.2.1.1/24", "fd00:2::1/64"],
+    "guest3": ["10.2.2.1/24"],
     "public0": ["203.0.113.5/24", "203.0.113.6/24", "203.0.113.7/24", "2001:db8::5/64"],
+    "public1": ["192.0.2.5/24", "192.0.2.6/24"],
+    "private0": ["172.16.0.2/24"],
 }
+TUNNELS = {"vpn0": ["10.99.0.1/24", "fd00:99::1/64"], "vpn7": [], "ipsec0": []}
+"""Links without cards, as they are where the kernel has no WireGuard and no IPsec."""
 OUTSIDE = "198.51.100.7"
+_TUNSETIFF, _TUN = 0x400454CA, 0x1001  # IFF_TUN with IFF_NO_PI
 
 
 def run(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
+def tunnel(link: str) -> int:
+    """The end of it that a daemon holds: without one the kernel takes the link for down."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", link.encode(), _TUN))
+    return descriptor
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterDocument]:
     """The links of docs/examples/everything.json with its rules; this thread is where they are."""
-    with entered():
+    with entered(), ExitStack() as stack:
         run("ip", "link", "set", "lo", "up")
         for link, addresses in LINKS.items():
             run("ip", "link", "add", link, "type", "veth", "peer", "name", f"far-{link}")
@@ -44,13 +62,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterDocument
                 run("ip", "link", "set", each, "up")
             for address in addresses:
                 run("ip", "address", "add", address, "dev", link, *(["nodad"] if ":" in address else []))
-        run("ip", "route", "add", "default", "via", "203.0.113.1")
-        run("ip", "-6", "route", "add", "default", "via", "2001:db8::1")
+        for link, addresses in TUNNELS.items():
+            stack.callback(os.close, tunnel(link))
+            run("ip", "link", "set", link, "up")
+            for address in addresses:
+                run("ip", "address", "add", address, "dev", link)
         for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             Path(f"/proc/sys/net/{setting}").write_text("1")
         found = document("everything")
         host = Host(generated=tmp_path_factory.mktemp("run"))
-        converge([item for item in resources(found) if isinstance(item, Ruleset)], host)
+        kinds = (Ruleset, Route, Rule)
+        converge([item for item in resources(found) if isinstance(item, kinds)], host)
         yield found
         host.ip.close()
 
@@ -126,12 +148,121 @@ def test_what_gets_through(
 
 
 def test_nowhere_to_go(ask: Any, running: RouterDocument) -> None:
-    run("ip", "route", "del", "default")
+    run("ip", "route", "add", "unreachable", "198.18.0.0/15")
     try:
-        found = ask("10.1.1.10", OUTSIDE, port=443)
+        found = ask("10.1.1.10", "198.18.0.1", port=443)
         assert seen(found) == ("unroutable", None)
     finally:
-        run("ip", "route", "add", "default", "via", "203.0.113.1")
+        run("ip", "route", "del", "unreachable", "198.18.0.0/15")
+
+
+def told(explanation: Explanation, chain: str) -> list[str]:
+    return next((stage["pointers"] for stage in explanation.stages if stage["chain"] == chain), [])
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "fields", "outcome", "pointer"),
+    [
+        # From tier to tier both lists are asked, and the last one that says something is what decided.
+        ("10.2.1.9", "10.2.2.9", {"port": 5432}, "forwarded", "/acls/back/rules/database"),
+        ("10.2.1.9", "10.2.2.9", {"port": 5433}, "dropped", "/acls/back/ingress_policy"),
+        ("10.2.1.9", "10.2.2.9", {"port": 25}, "dropped", "/acls/front/rules/no-mail"),
+        ("10.2.2.9", "10.2.1.9", {"port": 80}, "dropped", "/acls/back/egress_policy"),
+        ("10.2.2.9", "10.2.1.9", {"protocol": 47}, "dropped", "/acls/front/ingress_policy"),
+        ("2001:db8:9::1", "fd00:2::9", {"protocol": "icmp", "link": "public0"}, "dropped",
+         "/firewall/ingress/policy"),
+        ("fd00:2::9", "2001:db8:9::1", {"port": 443}, "forwarded", "/acls/front/egress_policy"),
+        ("fd00:2::9", "2001:db8:9::1", {"port": 25}, "dropped", "/acls/front/rules/no-mail"),
+        # By the private gateway, which has a list of its own, and by a static route.
+        ("10.2.1.9", "172.20.1.9", {"port": 443}, "dropped", "/acls/back/egress_policy"),
+        ("10.2.1.9", "172.20.9.9", {"port": 443}, "dropped", "/acls/front/rules/branch-only"),
+        ("172.20.1.9", "10.2.1.9", {"port": 5432}, "dropped", "/acls/back/ingress_policy"),
+        # WireGuard's peers, who reach this and not that; and who reaches them.
+        ("10.99.0.2", "10.1.1.9", {"port": 80}, "forwarded", "/wireguard/vpn0/peers/alice"),
+        ("fd00:99::2", "fd00:1::9", {"port": 80}, "forwarded", "/wireguard/vpn0/peers/alice"),
+        ("10.99.0.2", "10.2.1.9", {"port": 80}, "dropped", "/wireguard/vpn0/reach"),
+        ("10.50.0.9", "10.1.17.9", {"port": 80}, "dropped", "/wireguard/vpn0/peers/office/reach"),
+        ("10.50.0.9", "10.99.0.2", {"port": 80}, "forwarded", "/wireguard/vpn0/peers/office"),
+        ("10.1.1.9", "10.99.0.2", {"port": 80}, "forwarded", "/wireguard/vpn0/peers/alice"),
+        ("10.1.17.9", "10.50.0.9", {"port": 80}, "dropped", "/wireguard/vpn0/peers/office/reach"),
+        ("10.99.0.2", OUTSIDE, {"port": 80}, "forwarded", "/wireguard/vpn0/source_nat"),
+        ("10.99.0.2", "10.1.1.1", {"port": 80}, "dropped", None),
+        ("10.99.0.2", "10.1.1.9", {"port": 80, "link": "public0"}, "dropped", "/wireguard/vpn0/peers/alice"),
+        # IPsec's tunnels and users.
+        ("192.168.5.9", "10.1.1.9", {"port": 80}, "forwarded", "/ipsec/office/remote_subnets/0"),
+        ("10.1.1.9", "192.168.5.9", {"port": 80}, "forwarded", "/ipsec/office/remote_subnets/0"),
+        ("fd00:1::9", "fd00:5::9", {"port": 80}, "forwarded", "/ipsec/office/remote_subnets/1"),
+        ("10.1.17.9", "192.168.5.9", {"port": 80}, "dropped", "/ipsec/office/local_subnets"),
+        ("192.168.6.9", "10.1.17.9", {"port": 80}, "forwarded", "/ipsec/branch/remote_subnets/0"),
+        ("192.168.5.9", "10.1.17.9", {"port": 80, "link": "vpn7"}, "dropped",
+         "/ipsec/branch/remote_subnets"),
+        ("10.200.0.9", "10.1.1.9", {"port": 80}, "forwarded", "/remote_access/pool/0"),
+        ("10.200.0.9", OUTSIDE, {"port": 80}, "forwarded", "/remote_access/full_tunnel"),
+        ("10.200.0.9", "10.1.1.1", {"protocol": "udp", "port": 53}, "delivered", "/dns/guest0"),
+        # To the router itself.
+        (OUTSIDE, "203.0.113.7", {"protocol": "udp", "port": 51820}, "delivered", "/wireguard/vpn0/listen"),
+        (OUTSIDE, "203.0.113.7", {"protocol": "udp", "port": 500}, "delivered",
+         "/remote_access/ikev2/address"),
+        ("2001:db8:9::1", "2001:db8::5", {"protocol": "udp", "port": 51820}, "delivered",
+         "/wireguard/vpn0/listen"),
+    ],
+)  # fmt: skip
+def test_inside_and_through_tunnels(
+    ask: Any, source: str, destination: str, fields: Any, outcome: str, pointer: str | None
+) -> None:
+    found = ask(source, destination, **fields)
+    assert seen(found) == (outcome, pointer), found.as_json()
+
+
+def test_the_way_and_the_address_that_it_goes_out_with(ask: Any) -> None:
+    for source, destination, link, way, translated in (
+        ("10.1.1.9", OUTSIDE, "public0", "/interfaces/public0/gateway", "/source_nat/guest0"),
+        ("10.2.1.9", OUTSIDE, "public1", "/interfaces/public1/gateway", "/source_nat/guest2"),
+        ("10.1.1.11", OUTSIDE, "public0", "/interfaces/public0/gateway", "/static_nat/203.0.113.6"),
+        ("10.99.0.2", OUTSIDE, "public0", "/interfaces/public0/gateway", "/wireguard/vpn0/source_nat/0"),
+        ("fd00:99::2", "2001:db8:9::1", "public0", "/interfaces/public0/gateway6",
+         "/wireguard/vpn0/source_nat/1"),
+        ("10.200.0.9", OUTSIDE, "public0", "/interfaces/public0/gateway", "/remote_access/source_nat"),
+    ):  # fmt: skip
+        found = ask(source, destination, port=443)
+        assert found.link_out == link, found.as_json()
+        assert told(found, "route")[0] == way, found.as_json()
+        assert told(found, "translate_source") == [translated], found.as_json()
+    found = ask("10.2.1.9", "172.20.1.9", port=443)
+    assert told(found, "route") == ["/routes/branch"]
+    assert told(ask("10.1.1.9", "192.168.5.9", port=80), "route") == ["/ipsec/office/remote_subnets/0"]
+    assert told(ask("10.1.1.9", "10.50.3.3", port=80), "route") == [
+        "/wireguard/vpn0/peers/office/allowed_ips/1"
+    ]
+
+
+def test_load_balancers(ask: Any) -> None:
+    # What the router's own process serves, and what is led on to a server.
+    tcp = next(item for item in document("everything").load_balancers.values() if item.mode != "udp")
+    found = ask("10.1.1.9", tcp.address, port=tcp.port)
+    assert found.outcome == "delivered"
+    assert found.pointer.startswith("/load_balancers/")
+    found = ask("10.1.17.9", "203.0.113.7", protocol="udp", port=53)
+    assert told(found, "translate_destination") == ["/load_balancers/names/source_cidrs"]
+    found = ask("10.1.1.9", "2001:db8::5".replace("2001:db8::5", "203.0.113.7"), protocol="udp", port=53)
+    assert found.outcome == "dropped"
+    found = ask("fd00:1::9", "2001:db8::5", protocol="udp", port=53)
+    assert told(found, "translate_destination") == ["/load_balancers/names6"]
+    assert found.leaves is not None and found.leaves.destination == "fd00:1::10"
+
+
+def test_a_limit(ask: Any) -> None:
+    """The third in a second; of a network whose guests may begin two."""
+    run("nft", "insert", "rule", "inet", "sysvm_limits", "guests", "iifname", "guest1",
+        "limit", "rate", "over", "1/hour", "burst", "1", "packets", "drop")  # fmt: skip
+    try:
+        found = [ask("10.1.17.10", OUTSIDE, protocol="udp", port=53) for _ in range(3)]
+        assert found[0].outcome == "forwarded"
+        assert seen(found[-1]) == ("dropped", "/limits/usual/new_connections_per_second")
+    finally:
+        listing = run("nft", "-a", "list", "chain", "inet", "sysvm_limits", "guests").splitlines()
+        handle = next(line.split()[-1] for line in listing if "1/hour" in line)
+        run("nft", "delete", "rule", "inet", "sysvm_limits", "guests", "handle", handle)
 
 
 def test_nobody_meets_a_probe(ask: Any, running: RouterDocument) -> None:

@@ -58,7 +58,8 @@ def connected(
     client: Client, address: str, port: int, server: Client, server_port: int | None = None
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection from one to the other."""
-    with server.socket() as door, client.socket() as here:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with server.socket(family=family) as door, client.socket(family=family) as here:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((address, server_port or port))
@@ -70,6 +71,8 @@ def connected(
         here.settimeout(5)
         here.connect((address, port))
         there, _ = door.accept()
+        # So that another one may be to the same port.
+        door.close()
         with there:
             yield here, there
 

@@ -1,4 +1,4 @@
-"""What ends with a change of access lists, tunnels, load balancers of udp and source NAT; and what doesn't."""
+"""What ends with a change of access lists, tunnels, udp load balancers and source NAT; and what doesn't."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ DENY = {"number": 1, "direction": "ingress", "verdict": "drop", "protocol": "tcp
         (acls(front=rules(deny={**DENY, "number": 900})), set()),
         (acls(front=rules(deny={**DENY, "direction": "egress", "ports": [26]})), {MAIL}),
         # Another rule lets it in as well, or the order changes and not what is let in.
-        (acls(front=rules(web=None, all={"number": 700, "direction": "ingress", "verdict": "accept"})), set()),
+        (acls(front=rules(web=None, all={**DENY, "number": 700, "verdict": "accept"})), set()),
         (acls(front=rules(web={"number": 800})), set()),
         # Logging is another way of saying it.
         (acls(front=rules(web={"log": True})), set()),
@@ -112,8 +112,8 @@ ALICE_OUT = seen("10.99.0.2", FAR, 80, reply_destination="203.0.113.7")
 SITE = seen("10.50.3.3", "10.1.1.10", 80)
 SITE_TO_ALICE = seen("10.50.3.3", "10.99.0.2", 80)
 GUEST = seen("10.1.1.10", FAR, 443, reply_destination="203.0.113.5")
-INSIDE = (OFFICE, FROM_OFFICE, OFFICE6, OLD, USER, USER_OUT, ALICE, ALICE_FURTHER, ALICE6, TO_ALICE, ALICE_OUT,
-          SITE, SITE_TO_ALICE, GUEST)  # fmt: skip
+INSIDE = (OFFICE, FROM_OFFICE, OFFICE6, OLD, USER, USER_OUT, ALICE, ALICE_FURTHER, ALICE6, TO_ALICE,
+          ALICE_OUT, SITE, SITE_TO_ALICE, GUEST)  # fmt: skip
 BY_ALICE = {ALICE, ALICE_FURTHER, ALICE6, TO_ALICE, ALICE_OUT}
 
 
@@ -155,6 +155,14 @@ OTHER_SOURCE = seen("192.0.2.7", "203.0.113.7", 53, 17, reply_source="10.1.1.10"
 SIX = seen("2001:db8:f::1", "2001:db8::5", 53, 17, reply_source="fd00:1::10")
 SAME_BY_TCP = seen(FAR, "203.0.113.7", 53, 6, reply_source="10.1.1.10")
 BALANCED_FLOWS = (ONE, TWO, OTHER_SOURCE, SIX, SAME_BY_TCP, GUEST)
+
+
+def test_a_server_that_rests_keeps_its_flows_until_it_goes() -> None:
+    for resting in ({"state": "drain"}, {"state": "maintenance"}, {"backup": True}):
+        before = merge_patch(EVERYTHING, {"load_balancers": {"names": {"servers": {"ns2": resting}}}})
+        assert ended(EVERYTHING, before, *BALANCED_FLOWS) == []
+        after = merge_patch(before, {"load_balancers": {"names": {"servers": {"ns2": None}}}})
+        assert ended(before, after, *BALANCED_FLOWS) == [TWO]
 
 
 @pytest.mark.parametrize(

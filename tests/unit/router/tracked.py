@@ -12,7 +12,8 @@ from tests.examples import read
 
 def seen(
     source: str, destination: str, port: int = 0, protocol: int = 6, *,
-    reply_source: str = "", reply_port: int | None = None, reply_destination: str = "", icmp_type: int = 0, icmp_code: int = 0,
+    reply_source: str = "", reply_port: int | None = None, reply_destination: str = "", icmp_type: int = 0,
+    icmp_code: int = 0,
 ) -> Connection:  # fmt: skip
     original = Tuple(span(source)[0], span(destination)[0], 40000, port, icmp_type, icmp_code)
     back = Tuple(
