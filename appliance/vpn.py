@@ -72,7 +72,13 @@ def show(remote: Callable[[], Remote], appliance: str) -> None:
               help="Add the user to the document in FILE, without a management plane.")  # fmt: skip
 @click.option("--endpoint", default="", metavar="HOST[:PORT]",
               help="Where the user finds the tunnel. [default: where it listens]")  # fmt: skip
-@click.option("--dns", multiple=True, metavar="ADDRESS", help="The user's DNS server; more may be given.")
+@click.option(
+    "--dns",
+    multiple=True,
+    metavar="ADDRESS",
+    help="The user's DNS server; more may be given. [default: those of networks he reaches]",
+)
+@click.option("--no-dns", is_flag=True, help="Leave the user's DNS servers alone.")
 @click.option("--split", is_flag=True, help="Keep the user's way to the internet out of a full tunnel.")
 @click.option("--keepalive", type=click.IntRange(0, 65535), default=25, show_default=True, metavar="SECONDS")
 @click.option("--no-preshared-key", is_flag=True)
@@ -80,7 +86,8 @@ def show(remote: Callable[[], Remote], appliance: str) -> None:
 @click.pass_obj
 def client(
     remote: Callable[[], Remote], appliance: str, tunnel: str, peer: str, document: Path | None,
-    endpoint: str, dns: tuple[str, ...], split: bool, keepalive: int, no_preshared_key: bool, qr: bool,
+    endpoint: str, dns: tuple[str, ...], no_dns: bool, split: bool, keepalive: int,
+    no_preshared_key: bool, qr: bool,
 ) -> None:  # fmt: skip
     """Make PEER a user of TUNNEL, and print the file for wg-quick(8) or WireGuard's app.
 
@@ -117,7 +124,8 @@ def client(
         endpoint = f"{endpoint}:{before.wireguard[tunnel].listen.port}"
     text = config(
         before, tunnel, made,
-        public_key=told["public_key"], endpoint=endpoint, dns=dns, everything=not split,
+        public_key=told["public_key"], endpoint=endpoint, dns=() if no_dns else dns or None,
+        everything=not split,
     )  # fmt: skip
     if document is None:
         _ask(connected, "PATCH", _path(appliance, "document"), body=patch)

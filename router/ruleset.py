@@ -67,6 +67,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         },
         tunnels=wireguard.rules(document),
         tunnel_links=list(document.wireguard),
+        named=list(document.dns),
         reachable=wireguard.reachable(document),
         ipsec_tunnels=tunnel_filter.tunnel_filter(document),
     )

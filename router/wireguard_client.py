@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from router.document import RouterDocument, WireGuard
-from router.network import GUEST
+from router.network import GUEST, guest_networks
 from router.wireguard import behind, pools, reach
 
 
@@ -81,13 +81,27 @@ def destinations(document: RouterDocument, section: WireGuard, *, everything: bo
     )
 
 
+def name_servers(document: RouterDocument, section: WireGuard) -> list[str]:
+    """The router's own, which the user is answered by: those of guest networks that he may reach and that
+    know other names, too, for all of the user's questions go there."""
+    return [
+        network.address
+        for network in guest_networks(document)
+        if network.link in reach(document, section)
+        and (names := document.dns.get(network.link)) is not None
+        and names.upstreams
+    ]
+
+
 def config(
     document: RouterDocument, tunnel: str, client: Client, *,
-    public_key: str, endpoint: str = "", dns: Sequence[str] = (), everything: bool = True,
+    public_key: str, endpoint: str = "", dns: Sequence[str] | None = None, everything: bool = True,
 ) -> str:  # fmt: skip
     """The user's file for wg-quick(8) or a WireGuard app. `public_key` is the tunnel's; `endpoint`
-    HOST:PORT, or where the tunnel listens."""
+    HOST:PORT, or where the tunnel listens; `dns` the user's servers, or those of `name_servers`."""
     section = document.wireguard[tunnel]
+    if dns is None:
+        dns = name_servers(document, section)
     address = section.listen.addresses[0]
     listening = (
         f"[{address}]:{section.listen.port}" if ":" in address else f"{address}:{section.listen.port}"

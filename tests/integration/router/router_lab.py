@@ -144,16 +144,19 @@ class Client:
         argv = ["ping", "-n", "-c", "1", "-W", f"{seconds:g}", address]
         return namespace.run(self.full, argv, timeout=10).returncode == 0
 
-    def dig(self, name: str, kind: str = "A", *, server: str, seconds: float = 2.0) -> list[str] | str:
+    def dig(
+        self, name: str, kind: str = "A", *, server: str, seconds: float = 2.0, tcp: bool = False
+    ) -> list[str] | str:
         """Answers of the kind asked for, or the response code where there are none."""
         if kind == "PTR" and name[0].isdigit():
             name = dns.reversename.from_address(name).to_text()
         query = dns.message.make_query(name, kind)
-        with self.socket(socket.SOCK_DGRAM) as asking:
-            asking.settimeout(None)
+        with self.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as asking:
+            asking.settimeout(seconds if tcp else None)
             asking.connect((server, 53))
             asking.setblocking(False)
-            answer = dns.query.udp(query, server, timeout=seconds, sock=asking)
+            ask = dns.query.tcp if tcp else dns.query.udp
+            answer = ask(query, server, timeout=seconds, sock=asking)
         wanted = dns.rdatatype.from_text(kind)
         found = [item.to_text() for rrset in answer.answer for item in rrset if item.rdtype == wanted]
         return sorted(found) or dns.rcode.to_text(answer.rcode())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from router_lab import until
-from traffic import connected
+from traffic import connected, silent, told
 from vpc_lab import BRANCH, FIRST, TIERS, TIERS6, WEB, VpcLab, document, rule, with_list
 
 PORT, OTHER = 5004, 5005
@@ -25,26 +25,6 @@ def lab(vpc: VpcLab) -> VpcLab:
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as entered:
         yield entered
-
-
-def told(sending: socket.socket, receiving: socket.socket) -> bool:
-    """Whether what one end says comes to the other."""
-    try:
-        receiving.settimeout(3)
-        sending.sendall(b"x")
-        return receiving.recv(1) == b"x"
-    except OSError:
-        return False
-
-
-def silent(sending: socket.socket, receiving: socket.socket) -> bool:
-    """Whether it doesn't, though TCP tries again meanwhile."""
-    try:
-        receiving.settimeout(1.5)
-        sending.sendall(b"x")
-        return receiving.recv(1) == b""
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize("fast_path", [True, False], ids=["fast path", "chains"])

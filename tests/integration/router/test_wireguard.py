@@ -6,10 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import dns.exception
 import pytest
 from router_lab import FORWARDS, PUBLIC, WEB, Client, Lab, until
+from traffic import connected, silent, told
 from wireguard_lab import ROUTER6, SITE, Users, connect, with_users
 
+from router.wireguard_client import name_servers
+from tests.examples import read
 from tests.wireguard_peer import new_key
 
 
@@ -88,7 +92,8 @@ def test_who_may_not_doesnt(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     assert lab["road1"].refused(WEB, 80)
     for port in (22, 53, 80, 8080, 8443):
         assert lab["road1"].refused("10.99.0.1", port)
-        assert lab["road1"].refused("10.1.1.1", port)
+        if port != 53:
+            assert lab["road1"].refused("10.1.1.1", port)
     # From another address than one's own: WireGuard drops it.
     vpn.alice.run("ip", "address", "add", "10.99.0.77/32", "dev", vpn.alice.link)
     assert lab["road1"].refused("10.1.1.10", 80, source="10.99.0.77")
@@ -103,6 +108,43 @@ def test_who_may_not_doesnt(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     lab.patch(vpn.peers(alice={"reach": ["guest0", "vpn0"]}))
     assert lab["road1"].ask("10.99.0.3", 80) == "road2:80 saw 10.99.0.2"
     assert lab["road2"].refused("10.99.0.2", 80)
+
+
+def test_names_of_guests_are_for_users_that_reach_them(lab: Lab, vpn: Users, ends: ExitStack) -> None:
+    connect(ends, vpn, bob_by_ipv6=False)
+    lab.patch(vpn.peers(bob={"reach": ["guest1"]}))
+    alice, bob = lab["road1"], lab["road2"]
+    assert alice.dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
+    assert alice.dig("vm3.b.example", server="10.1.2.1") == ["10.1.2.10"]
+    assert alice.dig("vm2.a.example", server="10.1.1.1", tcp=True) == ["10.1.1.11"]
+    assert bob.dig("vm3.b.example", server="10.1.2.1") == ["10.1.2.10"]
+    # Not of networks that he doesn't reach, nor those that his own network's server keeps from it.
+    with pytest.raises(dns.exception.Timeout):
+        bob.dig("vm2.a.example", server="10.1.1.1", seconds=1)
+    assert bob.dig("vm2.a.example", server="10.1.2.1") != ["10.1.1.11"]
+    # The file that users get names these servers.
+    told = read(lab.pushed)
+    assert name_servers(told, told.wireguard["vpn0"]) == ["10.1.1.1", "10.1.2.1"]
+
+
+def test_a_flow_ends_with_what_its_user_may_reach(lab: Lab, vpn: Users, ends: ExitStack) -> None:
+    connect(ends, vpn, bob_by_ipv6=False)
+    with (
+        connected(lab["road1"], "10.1.1.10", 5006, lab["vm1"]) as first,
+        connected(lab["road1"], "10.1.2.10", 5006, lab["vm3"]) as second,
+        connected(lab["road2"], "10.1.1.10", 5007, lab["vm1"]) as bobs,
+        connected(lab["vm1"], "10.99.0.2", 5008, lab["road1"]) as back,
+    ):
+        pairs = (first, second, bobs, back)
+        assert all(told(*pair) for pair in pairs)
+        lab.patch(vpn.peers(alice={"reach": ["guest1"]}))
+        for one, other in (first, back):
+            assert silent(one, other) and silent(other, one)
+        assert told(*second) and told(*bobs)
+        lab.patch(vpn.peers(alice=None))
+        assert silent(*second)
+        assert told(*bobs)
+        assert vpn.drift(lab.pushed) == []
 
 
 def test_nobody_outside_sends_from_a_users_address(lab: Lab, vpn: Users) -> None:

@@ -77,6 +77,26 @@ def connected(
             yield here, there
 
 
+def told(sending: socket.socket, receiving: socket.socket) -> bool:
+    """Whether what one end says comes to the other."""
+    try:
+        receiving.settimeout(3)
+        sending.sendall(b"x")
+        return receiving.recv(1) == b"x"
+    except OSError:
+        return False
+
+
+def silent(sending: socket.socket, receiving: socket.socket) -> bool:
+    """Whether it doesn't, though TCP tries again meanwhile."""
+    try:
+        receiving.settimeout(1.5)
+        sending.sendall(b"x")
+        return receiving.recv(1) == b""
+    except OSError:
+        return True
+
+
 @contextmanager
 def transfer(
     client: Client, address: str, port: int, server: Client, *, back: bool = False,

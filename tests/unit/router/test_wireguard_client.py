@@ -63,6 +63,18 @@ def test_the_file() -> None:
     )
 
 
+def test_whom_the_user_asks_for_names() -> None:
+    """The router, on the networks that he reaches: where it knows other names, too."""
+    document = read(example("everything"))
+    text = config(document, "vpn0", CLIENT, public_key="TUNNEL")
+    assert "\nDNS = 10.1.1.1" in text
+    value = example("everything")
+    value["dns"]["guest0"]["upstreams"] = []
+    value["wireguard"]["vpn0"]["reach"] = ["guest0"]
+    assert "DNS" not in config(read(value), "vpn0", CLIENT, public_key="TUNNEL")
+    assert "DNS" not in config(document, "vpn0", CLIENT, public_key="TUNNEL", dns=[])
+
+
 def test_nothing_of_a_key_is_in_a_representation() -> None:
     assert "PRIVATE" not in repr(CLIENT)
 
