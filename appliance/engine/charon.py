@@ -67,6 +67,8 @@ class Child:
     received_bytes: int
     remote: tuple[str, ...]
     """The networks there."""
+    spi: str = ""
+    """Security parameter index of what comes in (RFC 4301): a number that hardly comes twice."""
 
 
 def associations(charon: "Session") -> list[Association]:
@@ -99,6 +101,7 @@ def _child(values: Mapping[str, Any]) -> Child:
         sent_bytes=int(values.get("bytes-out", 0)),
         received_bytes=int(values.get("bytes-in", 0)),
         remote=tuple(map(_text, values.get("remote-ts", ()))),
+        spi=_text(values.get("spi-in", b"")),
     )
 
 

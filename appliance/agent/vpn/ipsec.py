@@ -1,14 +1,17 @@
 """IPsec tunnels and IKEv2 users: who is connected, what passed, and tunnels that are down begun again."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.agent.vpn.session import Session, State
 from appliance.engine import charon, tunnel_link
 from appliance.engine.charon import MARK, Association
+from appliance.engine.wireguard import Counters
 from appliance.resources import Connection, Resource, SharedSecret
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ log = logging.getLogger(__name__)
 _INTERVAL = 5.0
 _LONGEST_WAIT = 60.0
 """Between two tries to begin what a peer refuses: it is asked less and less often."""
+_COUNTED = ("ipsec-", "ikev2-")
 Counted = tuple[int, int]
 """Bytes sent and received."""
 Wait = tuple[float, float]
@@ -34,6 +38,8 @@ class Ipsec:
         """By the name of a connection or user, and the number of a pair of security associations."""
         self._past: dict[str, Counted] = {}
         """By name, of those that are gone."""
+        self._pairs: Counters = {}
+        """What each pair of security associations has counted, those included that went since it was told."""
         self._waits: dict[tuple[str, str], Wait] = {}
         """By connection, as it is loaded, and child."""
 
@@ -51,6 +57,22 @@ class Ipsec:
                 *(self._site(item, [one for one in found if one.name == item.name]) for item in sites),
                 *(session for user in users for session in self._user(user, found)),
             ]
+
+    def traffic(self, before: Counters) -> Counters:
+        """Bytes by tunnel and user, as they see it: `ipsec-office` -> `sent` -> `bytes`; behind a space is
+        the pair of security associations. While the daemon doesn't answer nothing is taken to have been
+        counted since `before`."""
+        found = None
+        if Path(charon.SOCKET).exists():
+            with contextlib.suppress(OSError), charon.session() as asked:
+                found = charon.associations(asked) if asked is not None else None
+        with self._lock:
+            if found is None:
+                own = {name: values for name, values in before.items() if name.startswith(_COUNTED)}
+                return own | self._pairs
+            self._count(found)
+            told, self._pairs = self._pairs, _pairs(found)
+            return told
 
     def watch(self) -> None:
         """Forever: begin tunnels that are down, and have a daemon that was started anew told everything."""
@@ -162,12 +184,24 @@ class Ipsec:
                 past = self._past.get(key[0], (0, 0))
                 self._past[key[0]] = (past[0] + sent, past[1] + received)
         self._counted = seen
+        self._pairs |= _pairs(found)
 
     def _total(self, name: str) -> Counted:
         """Since the agent began to count; the last moments before a change of keys are missed."""
         mine = [counted for (of, _), counted in self._counted.items() if of == name]
         mine.append(self._past.get(name, (0, 0)))
         return sum(sent for sent, _ in mine), sum(received for _, received in mine)
+
+
+def _pairs(found: Sequence[Association]) -> Counters:
+    return {
+        f"{f'ikev2-{one.user}' if one.user else f'ipsec-{one.name}'} {child.spi}": {
+            "sent": {"bytes": child.received_bytes},
+            "received": {"bytes": child.sent_bytes},
+        }
+        for one in found
+        for child in one.children
+    }
 
 
 def _state(connection: Connection, *, up: bool, begun: bool) -> State:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ipsec_lab import BEHIND, NAT, PSK, session, swanctl, tunnel, up, with_tunnels
 from router_document import document
-from router_lab import PUBLIC, Lab, inside, until
+from router_lab import PUBLIC, WEB, Lab, inside, until
+from traffic import connected, silent, told
 
 from tests.ipsec_peer import Peer, Pki
 
@@ -39,7 +40,57 @@ def test_a_tunnel_with_a_preshared_key_carries_its_networks_and_nothing_else(lab
     assert lab["site"].refused("10.1.1.1", 8443, source=SITE)
     counted = until(lambda: (now := session(lab, "office"))["received_bytes"] > 500 and now)
     assert counted["sent_bytes"] > 500
-    assert 'sysvm_vpn_up{kind="ipsec",name="office"} 1' in lab.request("GET", "/metrics").text
+    text = lab.request("GET", "/metrics").text
+    assert 'sysvm_vpn_up{kind="ipsec",name="office"} 1' in text
+    assert 'sysvm_traffic_bytes_total{kind="ipsec",of="office",direction="received"}' in text
+    assert lab.drift() == []
+
+
+def used(lab: Lab, name: str) -> int:
+    found = lab.get("/v1/usage").get(name, {})
+    return sum(values["bytes"] for values in found.values())
+
+
+def test_traffic_is_counted_and_only_grows(lab: Lab, peers: Peers) -> None:
+    """Over a tunnel that is made anew, an agent and a daemon that are, and a power cut."""
+    peers["site"].start(swanctl("site"))
+    before = used(lab, "ipsec-office")
+    lab.put(with_tunnels(office=tunnel("site")))
+    changed = {"ipsec": {"office": {"esp": {"lifetime_seconds": 1200}}}}
+    for interruption in (
+        lambda: None, lambda: lab.patch(changed), lab.kill_agent,
+        lambda: lab.run("systemctl", "restart", "sysvm-charon"), lab.power_cut,
+    ):  # fmt: skip
+        interruption()
+        lab.ready()
+        assert used(lab, "ipsec-office") >= before
+        up(lab, "office")
+        until(lambda: lab["vm1"].ping(SITE), seconds=30)
+        lab["vm1"].run("ping", "-n", "-c", "3", "-i", "0.2", "-s", "1000", SITE)
+        now = until(lambda: (n := used(lab, "ipsec-office")) >= before + 6_000 and n, what="it is counted")
+        # What is carried, and not as much again.
+        assert now < before + 60_000
+        before = now
+    lab.patch({"ipsec": None})
+    assert used(lab, "ipsec-office") >= before
+
+
+def test_a_flow_ends_with_the_networks_of_its_tunnel(lab: Lab, peers: Peers) -> None:
+    peers["site"].start(swanctl("site"))
+    wanted = with_tunnels(office=tunnel("site"))
+    lab.put(wanted)
+    up(lab, "office")
+    until(lambda: lab["vm1"].ping(SITE), seconds=20)
+    with (
+        connected(lab["vm1"], SITE, 7010, lab["site"]) as inside,
+        connected(lab["vm1"], WEB, 7011, lab["net"]) as out,
+    ):
+        assert told(*inside) and told(*out)
+        lab.patch({"ipsec": None})
+        assert silent(*inside)
+        assert told(*out)
+        tracked = lab.get("/v1/connections?guest=10.1.1.10")["connections"]
+        assert not [each for each in tracked if SITE in str(each) and "ESTABLISHED" in str(each)]
     assert lab.drift() == []
 
 

@@ -87,6 +87,8 @@ def test_a_user_has_an_address_and_reaches_the_guests(lab: Lab, peers: Peers) ->
     # Split tunnel: the internet is reached without the router.
     assert lab["laptop"].ask(WEB, 80) == "net:80 saw 203.0.113.40"
     assert until(lambda: up(lab, "alice")["received_bytes"] > 100)
+    usage = lab.get("/v1/usage")
+    assert usage["ikev2-alice"]["sent"]["bytes"] > 100 and "ikev2-bob@example.org" not in usage
     assert lab.drift() == []
 
 

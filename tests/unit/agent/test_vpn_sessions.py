@@ -1,9 +1,17 @@
 """Tunnels and users as the metrics tell them."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
 from appliance.agent.metrics import _vpn
+from appliance.agent.usage import Usage
 from appliance.agent.vpn.ipsec import Ipsec
 from appliance.agent.vpn.session import Session
-from appliance.engine.charon import _association
+from appliance.engine import charon, counter, wireguard
+from appliance.engine.charon import Association, _association
+from appliance.engine.host import Host
 
 LISTED = {
     "uniqueid": b"7",
@@ -54,6 +62,60 @@ def test_traffic_only_grows() -> None:
     assert total(c2=(1, 1)) == (28, 10)
     assert total() == (28, 10)
     assert tunnels._total("another") == (0, 0)
+
+
+class Daemon:
+    """What the IKE daemon would list next; nothing, where it doesn't answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.listed: list[Association] | None = []
+        monkeypatch.setattr(charon, "SOCKET", str(tmp_path))
+        monkeypatch.setattr(charon, "associations", lambda asked: asked)
+        monkeypatch.setattr(charon, "session", lambda: nullcontext(self.listed))
+
+    def lists(self, **children: tuple[int, int]) -> None:
+        """Bytes sent and received by each pair of security associations of the tunnel `office`."""
+        listed = {
+            spi: {"name": b"net", "uniqueid": b"1", "state": b"INSTALLED", "spi-in": spi.encode(),
+                  "bytes-out": str(sent).encode(), "bytes-in": str(received).encode()}
+            for spi, (sent, received) in children.items()
+        }  # fmt: skip
+        values = {"uniqueid": b"1", "state": b"ESTABLISHED", "child-sas": listed}
+        self.listed = [_association("office#0", values)]
+
+
+def test_usage_outlives_keys_daemon_and_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    daemon = Daemon(monkeypatch, tmp_path)
+    monkeypatch.setattr(counter, "read", lambda host: {})
+    monkeypatch.setattr(wireguard, "read", lambda host, before: {})
+
+    def started() -> tuple[Usage, Ipsec]:
+        tunnels = Ipsec(lambda: (), lambda: None)
+        return Usage(Host(), tmp_path / "usage.json", tunnels.traffic), tunnels
+
+    def told(usage: Usage) -> tuple[int, int]:
+        found = usage.save()["ipsec-office"]
+        return found["sent"]["bytes"], found["received"]["bytes"]
+
+    usage, tunnels = started()
+    daemon.lists(a=(10, 1))
+    assert told(usage) == (1, 10), "as the site sees it"
+    # New keys: what was seen between two questions counts, too.
+    daemon.lists(a=(30, 3), b=(5, 5))
+    tunnels._count(daemon.listed or [])
+    daemon.lists(b=(7, 7))
+    assert told(usage) == (3 + 7, 30 + 7)
+    # The daemon doesn't answer, an agent is started anew, and the daemon is: nothing counts twice.
+    daemon.listed = None
+    assert told(usage) == (10, 37)
+    usage, tunnels = started()
+    assert told(usage) == (10, 37)
+    daemon.lists(b=(8, 8))
+    assert told(usage) == (11, 38)
+    daemon.listed = []
+    assert told(usage) == (11, 38)
+    daemon.lists(c=(1, 1))
+    assert told(usage) == (12, 39)
 
 
 def test_metrics() -> None:
