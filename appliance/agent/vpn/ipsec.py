@@ -39,7 +39,7 @@ class Ipsec:
         self._past: dict[str, Counted] = {}
         """By name, of those that are gone."""
         self._pairs: Counters = {}
-        """What each pair of security associations has counted, those included that went since it was told."""
+        """What each pair of security associations counted, with those that went since it was told."""
         self._waits: dict[tuple[str, str], Wait] = {}
         """By connection, as it is loaded, and child."""
 
