@@ -18,7 +18,9 @@ from router.layers import Layering, Rule
 DIRECTIONS = ("ingress", "egress")
 LOG_GROUP = 1
 """Of nfnetlink_log."""
-VERDICTS = {"accept": "return", "drop": "drop"}
+_VERDICTS = {"accept": "return", "drop": "drop"}
+PASSING = _VERDICTS["accept"]
+"""A connection goes on to the chain that asked."""
 _WIDTHS = {4: 32, 6: 128}
 _FEW = 16
 """So many rules that come or go are placed one by one."""
@@ -212,8 +214,8 @@ def _placed(rule: AclRule, version: int) -> Rule:
 
 
 def _verdict(rule: AclRule, acl: str, name: str) -> str:
-    return f"goto {_logged(rule, acl, name).chain}" if rule.log else VERDICTS[rule.verdict]
+    return f"goto {_logged(rule, acl, name).chain}" if rule.log else _VERDICTS[rule.verdict]
 
 
 def _logged(rule: AclRule, acl: str, name: str) -> Logged:
-    return Logged(f"logged_{acl}/{name}", f"{rule.verdict} {acl}/{name}", VERDICTS[rule.verdict])
+    return Logged(f"logged_{acl}/{name}", f"{rule.verdict} {acl}/{name}", _VERDICTS[rule.verdict])

@@ -5,8 +5,11 @@ so it is told here which networks are behind which.
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from appliance.address import span
 from appliance.memo import per_sections
 from appliance.resources import Gate
 from appliance.services.interfaces import link_towards
@@ -26,52 +29,80 @@ _END_FIELDS = {
 _VERSIONS = (4, 6)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a list is met: at one end of connections, which is in these networks and not in those."""
+
+    chain: str
+    end: Literal["source", "reply_source"]
+    link: str
+    version: int
+    networks: tuple[str, ...]
+    apart: tuple[str, ...]
+    own: tuple[str, ...]
+
+
 @per_sections(
     "interfaces", "routes", "tiers", "private_gateways", "acls", "wireguard", "ipsec", "remote_access"
 )
 def gates(document: RouterDocument) -> tuple[Gate, ...]:
+    """None where no network has lists."""
+    lists = {direction.chain: direction for direction in acl.directions(document)}
+    passing = {chain: _passing(direction) for chain, direction in lists.items()}
+    return tuple(
+        Gate(
+            name=f"{place.end} {place.link} {place.version}",
+            version=place.version,
+            end=place.end,
+            networks=place.networks,
+            apart=place.apart,
+            own=place.own,
+            lookups=tuple(
+                (lookup.map, fields(lookup, ingress=lists[place.chain].ingress))
+                for lookup in lists[place.chain].lookups
+                if lookup.version == place.version
+            ),
+            passing=passing[place.chain],
+            passes=lists[place.chain].policy == "accept",
+        )
+        for place in _places(document)
+    )
+
+
+def _passing(direction: Direction) -> frozenset[str]:
+    return frozenset(
+        {
+            acl.PASSING,
+            *(f"goto {logged.chain}" for logged in direction.logged if logged.verdict == acl.PASSING),
+        }
+    )
+
+
+@per_sections("interfaces", "routes", "tiers", "private_gateways", "wireguard", "ipsec", "remote_access")
+def _places(document: RouterDocument) -> tuple[_Place, ...]:
     if not document.tiers and not document.private_gateways:
         return ()
-    return tuple(_gates(document))
+    return tuple(_found(document))
 
 
-def _gates(document: RouterDocument) -> Iterator[Gate]:
-    passage = forwarding(document)
-    lists = {direction.chain: direction for direction in acl.directions(document)}
-    behind = {link: list(networks) for link, networks in _behind(document).items()}
-    own = tuple(sorted(_own(document)))
-    for end, chains in (("source", passage.leaving), ("reply_source", passage.arriving)):
-        for link, chain in chains.items():
-            for version in _VERSIONS:
-                networks = _of(version, behind.get(link, []))
-                others = [
-                    text for other, texts in behind.items() if other != link for text in _of(version, texts)
-                ]
-                if networks:
-                    yield _gate(lists[chain], f"{end} {link} {version}", end, version, networks,
-                                _within(others, networks), own)  # fmt: skip
-
-
-def _gate(
-    direction: Direction, name: str, end: str, version: int, networks: list[str], apart: list[str],
-    own: tuple[str, ...],
-) -> Gate:  # fmt: skip
-    accepting = {logged.chain for logged in direction.logged if logged.verdict == acl.VERDICTS["accept"]}
-    return Gate(
-        name=name,
-        version=version,
-        end="source" if end == "source" else "reply_source",
-        networks=tuple(networks),
-        apart=tuple(apart),
-        own=tuple(text for text in own if (":" in text) == (version == 6)),
-        lookups=tuple(
-            (lookup.map, fields(lookup, ingress=direction.ingress))
-            for lookup in direction.lookups
-            if lookup.version == version
-        ),
-        passing=frozenset({acl.VERDICTS["accept"], *(f"goto {chain}" for chain in accepting)}),
-        passes=direction.policy == "accept",
-    )
+def _found(document: RouterDocument) -> Iterator[_Place]:
+    passage, behind, own = forwarding(document), _behind(document), sorted(_own(document))
+    ends: list[tuple[Literal["source", "reply_source"], dict[str, str]]] = [
+        ("source", passage.leaving), ("reply_source", passage.arriving)
+    ]  # fmt: skip
+    for version in _VERSIONS:
+        here = {link: _of(version, networks) for link, networks in behind.items()}
+        spans = {
+            link: [(text, *span(text)) for text in dict.fromkeys(networks)]
+            for link, networks in here.items()
+        }
+        for end, chains in ends:
+            for link, chain in chains.items():
+                if not (networks := here.get(link, [])):
+                    continue
+                others = [each for other, each in spans.items() if other != link]
+                apart = _within([each for several in others for each in several], spans[link])
+                yield _Place(chain, end, link, version, tuple(networks), apart, tuple(_of(version, own)))
 
 
 def fields(lookup: Lookup, *, ingress: bool) -> tuple[str, ...]:
@@ -106,18 +137,23 @@ def _own(document: RouterDocument) -> Iterator[str]:
             yield text.partition("/")[0]
 
 
-def _of(version: int, networks: list[str]) -> list[str]:
+def _of(version: int, networks: Sequence[str]) -> list[str]:
     return [text for text in networks if (":" in text) == (version == 6)]
 
 
-def _within(others: list[str], networks: list[str]) -> list[str]:
+_Spanned = tuple[str, int, int]
+"""A network, its first and its last address."""
+
+
+def _within(others: list[_Spanned], networks: list[_Spanned]) -> tuple[str, ...]:
     """Those that are narrower than one of these networks, and so aren't behind the same link."""
-    wide = [ipaddress.ip_network(text) for text in networks]
-    return sorted(
-        {
-            text
-            for text in others
-            for narrow in [ipaddress.ip_network(text)]
-            if any(narrow.prefixlen > network.prefixlen and narrow.overlaps(network) for network in wide)
-        }
+    return tuple(
+        sorted(
+            {
+                text
+                for text, first, last in others
+                for _, low, high in networks
+                if low <= first and last <= high and (low, high) != (first, last)
+            }
+        )
     )

@@ -7,6 +7,7 @@ are looked at. That it has is told by a note of what the gates were when connect
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 
 from appliance import disk
 from appliance.engine.boxes import Box, Boxes, box
@@ -51,6 +52,7 @@ def note(ruleset: Ruleset, host: Host) -> None:
         disk.write_json(host.state / _NOTE, now)
 
 
+@lru_cache(maxsize=1024)
 def _digest(gate: Gate) -> str:
     parts = (gate.end, gate.networks, gate.apart, gate.own, gate.lookups, sorted(gate.passing), gate.passes)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -74,40 +76,44 @@ class Judgement:
 
 
 class _Door:
-    """A gate, with the connections whose passing is in question."""
+    """A gate, with the connections whose passing is in question. Its elements are looked at with the first
+    connection of its networks: a list may be long, and mostly there is none."""
 
     def __init__(self, gate: Gate, elements: Elements,
                  going: Mapping[str, Sequence[Sequence[str | None]]], *, whole: bool) -> None:  # fmt: skip
-        self._gate, self._elements = gate, elements
+        self._gate, self._elements, self._going, self._whole = gate, elements, going, whole
         self._within = Boxes(box((gate.end,), (network,)) for network in gate.networks)
-        self._apart = Boxes(box((gate.end,), (network,)) for network in gate.apart)
-        self._own = Boxes(
+        self._elsewhere = Boxes(box((gate.end,), (network,)) for network in gate.apart)
+        self._elsewhere.add(
             box((field,), (address,)) for address in gate.own for field in ("source", "reply_source")
         )
-        self._in_question = Boxes([{}] if whole else ())
-        for name, fields in gate.lookups:
-            self._in_question.add(_box(fields, key) for key, _ in going.get(name, ()))
-        self._asked: list[tuple[Boxes, Boxes]] = []
 
     def refuses(self, connection: Connection) -> bool:
         return (
             connection.version == self._gate.version
-            and self._in_question.hold(connection)
             and self._within.hold(connection)
-            and not self._apart.hold(connection)
-            and not self._own.hold(connection)
+            and not self._elsewhere.hold(connection)
+            and (self._whole or self._in_question.hold(connection))
             and not self._passes(connection)
         )
 
     def _passes(self, connection: Connection) -> bool:
-        # With the first that is in question: a list may be long, and mostly none is.
-        self._asked = self._asked or [self._split(*lookup) for lookup in self._gate.lookups]
         for passing, refused in self._asked:
             if passing.hold(connection):
                 return True
             if refused.hold(connection):
                 return False
         return self._gate.passes
+
+    @cached_property
+    def _in_question(self) -> Boxes:
+        return Boxes(
+            _box(fields, key) for name, fields in self._gate.lookups for key, _ in self._going.get(name, ())
+        )
+
+    @cached_property
+    def _asked(self) -> list[tuple[Boxes, Boxes]]:
+        return [self._split(*lookup) for lookup in self._gate.lookups]
 
     def _split(self, name: str, fields: Sequence[str]) -> tuple[Boxes, Boxes]:
         passing, refused = Boxes(), Boxes()
