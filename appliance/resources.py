@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.admission import Admission, Admitted, Gate
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
@@ -125,57 +127,6 @@ class Limit:
 
     rate: int
     burst: int
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What the fields of a set's elements say of a connection, as conntrack has it from its first packet on:
-    `source`, `destination`, `protocol`, `port` (the destination's), `icmp_type`, `icmp_code`, and for what a
-    map leads to `reply_source`, `reply_port`, `reply_destination`: those of its answers. A field without a
-    name says nothing. Sets of one group stand for one another."""
-
-    group: str
-    fields: tuple[str, ...]
-    mapped: tuple[str, ...] = ()
-    back: tuple[str, ...] = ()
-    """What they say of a connection that the other end began; none: it says nothing of such."""
-    others: tuple[str, ...] = ()
-    """Networks that the end is in which no field names, the answers' or the source; none: any."""
-    protocol: int | None = None
-    """Of all its connections; None: any."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """Connections that a group lets in without an element: those with this in these fields; all, without."""
-
-    group: str
-    field: str = ""
-    value: str = ""
-    further: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
-    """An ordered list that connections meet at one of their ends: verdict maps, asked one after another.
-    When elements come or go, or the gate becomes another one, what it lets in no more is ended."""
-
-    name: str
-    version: int
-    """Of IP."""
-    end: Literal["source", "reply_source"]
-    """Where a connection comes from, or goes to."""
-    networks: tuple[str, ...]
-    apart: tuple[str, ...]
-    """Networks within these that are elsewhere."""
-    own: tuple[str, ...]
-    """Addresses of the appliance's: connections to and from them don't meet the list."""
-    lookups: tuple[tuple[str, tuple[str, ...]], ...]
-    """Maps, and what the fields of their elements say, as an `Admission`'s do."""
-    passing: frozenset[str]
-    """Verdicts of elements that let a connection pass."""
-    passes: bool
-    """Whether one does that no element is about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

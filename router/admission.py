@@ -3,8 +3,8 @@ rule, and nobody else's."""
 
 from collections.abc import Mapping
 
+from appliance.admission import Admission, Admitted
 from appliance.memo import per_key, per_sections
-from appliance.resources import Admission, Admitted
 from router import wireguard
 from router.document import LoadBalancer, RouterDocument
 from router.elements import PROTOCOLS

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.address import span
+from appliance.admission import Gate
 from appliance.memo import per_sections
-from appliance.resources import Gate
 from appliance.services.interfaces import link_towards
 from router import acl, wireguard
 from router.acl import Direction, Lookup

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from appliance import disk
+from appliance.admission import Admission
 from appliance.engine import conntrack, gates
 from appliance.engine.boxes import Box, Boxes, box, span
 from appliance.engine.conntrack import Connection
 from appliance.engine.gates import Elements, Gone
 from appliance.engine.host import Host
-from appliance.resources import Admission, Ruleset
+from appliance.resources import Ruleset
 
 log = logging.getLogger(__name__)
 _NOTE = "flows.json"

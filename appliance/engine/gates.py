@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 from appliance import disk
+from appliance.admission import Gate
 from appliance.engine.boxes import Box, Boxes, box
 from appliance.engine.conntrack import Connection
 from appliance.engine.host import Host
-from appliance.resources import Gate, Ruleset
+from appliance.resources import Ruleset
 
 _NOTE = "gates.json"
 Elements = Mapping[str, Mapping[str, str | None]]

@@ -62,7 +62,7 @@ def explain(
     for heading in ("chain", "verdict", "rule", "document"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "rule")
     for stage in answer["stages"]:
-        chain = f"{stage['table']} {stage['chain']}"
+        chain = f"{stage['table']} {stage['chain']}".strip()
         table.add_row(chain, stage["verdict"], escape(stage["rule"]), escape("\n".join(stage["pointers"])))
     console.print(table)
 

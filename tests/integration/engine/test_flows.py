@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from appliance.admission import Admission
 from appliance.engine import conntrack, flows
 from appliance.engine import plan as planning
 from appliance.engine.host import Host
 from appliance.engine.transaction import converge
-from appliance.resources import Admission, Ruleset
+from appliance.resources import Ruleset
 from tests.integration.engine.conftest import Run
 
 TEXT = """table inet sysvm {

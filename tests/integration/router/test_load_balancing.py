@@ -329,6 +329,24 @@ def test_an_internal_one_is_for_guests(lab: Lab, webs: Webs) -> None:
         lab["net"].run("ip", "route", "del", "10.1.1.0/24")
 
 
+def test_an_appliance_that_only_balances_inside(lab: Lab, webs: Webs) -> None:
+    """One guest network and nothing else: somebody else is the guests' router."""
+    only = document()
+    servers = {"vm1": {"address": VM1, "port": 8000}, "vm2": {"address": VM2, "port": 8000}}
+    only = {
+        "role": "router",
+        "name": only["name"],
+        "interfaces": {"guest0": only["interfaces"]["guest0"]},
+        "load_balancers": {"own": balancer("10.1.1.1", 8200, servers, mode="http")},
+    }
+    lab.put(only)
+    assert spread(lab["vm2"], "http://10.1.1.1:8200/", 4) == {"vm1": 2, "vm2": 2}
+    # It serves no names and leads nowhere.
+    assert lab["vm2"].refused("10.1.1.1", 53)
+    assert lab["vm2"].refused(WEB, 80)
+    assert lab.drift() == []
+
+
 def test_statistics(lab: Lab, webs: Webs) -> None:
     balancing(lab, check=FAST)
     spread(lab["net"], URL, 4)
