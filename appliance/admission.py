@@ -1,4 +1,4 @@
-"""What lets connections in, as the packet filter's sets have it: for those end that nothing lets in any more."""
+"""What lets connections in, as the packet filter has it in sets: those end that nothing lets in any more."""
 
 from dataclasses import dataclass
 from typing import Literal
