@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from appliance.engine.conntrack import Connection
 
@@ -11,20 +11,26 @@ Span = tuple[int, int]
 Box = dict[str, Span]
 """By field."""
 
-_READERS: Mapping[str, Callable[[Connection], int]] = {
-    "version": lambda seen: seen.version,
-    "source": lambda seen: seen.original.source,
-    "destination": lambda seen: seen.original.destination,
-    "port": lambda seen: seen.original.port,
-    "protocol": lambda seen: seen.protocol,
-    "icmp_type": lambda seen: seen.original.icmp_type if seen.protocol in (1, 58) else -1,
-    "icmp_code": lambda seen: seen.original.icmp_code,
-    "reply_source": lambda seen: seen.reply.source,
-    "reply_port": lambda seen: seen.reply.source_port,
-    "reply_destination": lambda seen: seen.reply.destination,
-}
+Values = Mapping[str, int]
+"""Of a connection, by field."""
 _TELLING = ("destination", "source", "reply_source", "port", "reply_port")
 """Fields by which boxes are found, the most telling first."""
+
+
+def values(seen: Connection) -> Values:
+    """What boxes are held against; read once, for there may be many boxes."""
+    return {
+        "version": seen.version,
+        "source": seen.original.source,
+        "destination": seen.original.destination,
+        "port": seen.original.port,
+        "protocol": seen.protocol,
+        "icmp_type": seen.original.icmp_type if seen.protocol in (1, 58) else -1,
+        "icmp_code": seen.original.icmp_code,
+        "reply_source": seen.reply.source,
+        "reply_port": seen.reply.source_port,
+        "reply_destination": seen.reply.destination,
+    }
 
 
 def span(text: str) -> Span:
@@ -67,14 +73,18 @@ class Boxes:
             else:
                 self._others.append(each)
 
-    def hold(self, connection: Connection) -> bool:
-        return any(_holds(each, connection) for each in self._near(connection))
-
-    def _near(self, connection: Connection) -> Iterator[Box]:
+    def hold(self, connection: Values) -> bool:
         for field in _TELLING:
-            yield from self._found.get((field, _READERS[field](connection)), ())
-        yield from self._others
+            if (near := self._found.get((field, connection[field]))) and _any_holds(near, connection):
+                return True
+        return _any_holds(self._others, connection)
 
 
-def _holds(each: Box, connection: Connection) -> bool:
-    return all(first <= _READERS[field](connection) <= last for field, (first, last) in each.items())
+def _any_holds(boxes: Iterable[Box], connection: Values) -> bool:
+    for each in boxes:
+        for field, (first, last) in each.items():
+            if not first <= connection[field] <= last:
+                break
+        else:
+            return True
+    return False

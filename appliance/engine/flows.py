@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from appliance import disk
 from appliance.admission import Admission
 from appliance.engine import conntrack, gates
-from appliance.engine.boxes import Box, Boxes, box, span
+from appliance.engine.boxes import Box, Boxes, box, span, values
 from appliance.engine.conntrack import Connection
 from appliance.engine.gates import Elements, Gone
 from appliance.engine.host import Host
@@ -45,9 +45,8 @@ def note(going: Gone, host: Host) -> None:
 
 def pending(ruleset: Ruleset, host: Host) -> bool:
     """Whether there may be connections that are still to end."""
-    if gates.changed(ruleset, host):
-        return True
-    return bool(ruleset.admissions) and (host.state / _NOTE).exists()
+    # Only one table lets connections in.
+    return bool(ruleset.admissions) and ((host.state / _NOTE).exists() or gates.stale(ruleset, host))
 
 
 def end(ruleset: Ruleset, host: Host) -> int:
@@ -76,16 +75,17 @@ def _ending(
     staying: dict[str, Boxes] = {}
     judgement = gates.Judgement(ruleset, going, changed)
     for connection in tracked:
+        seen = values(connection)
         for group, boxes in groups.items():
-            if not boxes.hold(connection):
+            if not boxes.hold(seen):
                 continue
             if group not in staying:
                 staying[group] = _staying(ruleset, group)
-            if not staying[group].hold(connection):
+            if not staying[group].hold(seen):
                 yield connection
                 break
         else:
-            if judgement.refuses(connection):
+            if judgement.refuses(seen):
                 yield connection
 
 

@@ -11,8 +11,7 @@ from functools import cached_property, lru_cache
 
 from appliance import disk
 from appliance.admission import Gate
-from appliance.engine.boxes import Box, Boxes, box
-from appliance.engine.conntrack import Connection
+from appliance.engine.boxes import Box, Boxes, Values, box
 from appliance.engine.host import Host
 from appliance.resources import Ruleset
 
@@ -41,16 +40,26 @@ def touched(ruleset: Ruleset, observed: Elements) -> Gone:
 
 def changed(ruleset: Ruleset, host: Host) -> set[str]:
     """Gates that aren't what they were when connections last were looked at."""
-    if not ruleset.gates:
-        return set()
-    noted: Mapping[str, str] = host.note(_NOTE) or {}
-    return {gate.name for gate in ruleset.gates if noted.get(gate.name) != _digest(gate)}
+    noted = _noted(host)
+    return {name for name, digest in _digests(ruleset).items() if noted.get(name) != digest}
+
+
+def stale(ruleset: Ruleset, host: Host) -> bool:
+    """Whether the note is of other gates: also where some went, for they may come again."""
+    return _digests(ruleset) != _noted(host)
 
 
 def note(ruleset: Ruleset, host: Host) -> None:
-    now = {gate.name: _digest(gate) for gate in ruleset.gates}
-    if now != (host.note(_NOTE) or {}):
-        disk.write_json(host.state / _NOTE, now)
+    if stale(ruleset, host):
+        disk.write_json(host.state / _NOTE, _digests(ruleset))
+
+
+def _noted(host: Host) -> dict[str, str]:
+    return host.note(_NOTE) or {}
+
+
+def _digests(ruleset: Ruleset) -> dict[str, str]:
+    return {gate.name: _digest(gate) for gate in ruleset.gates}
 
 
 @lru_cache(maxsize=1024)
@@ -72,7 +81,7 @@ class Judgement:
             if gate.name in changed or any(name in going for name, _ in gate.lookups)
         ]
 
-    def refuses(self, connection: Connection) -> bool:
+    def refuses(self, connection: Values) -> bool:
         return any(door.refuses(connection) for door in self._doors)
 
 
@@ -89,16 +98,16 @@ class _Door:
             box((field,), (address,)) for address in gate.own for field in ("source", "reply_source")
         )
 
-    def refuses(self, connection: Connection) -> bool:
+    def refuses(self, connection: Values) -> bool:
         return (
-            connection.version == self._gate.version
+            connection["version"] == self._gate.version
             and self._within.hold(connection)
             and not self._elsewhere.hold(connection)
             and (self._whole or self._in_question.hold(connection))
             and not self._passes(connection)
         )
 
-    def _passes(self, connection: Connection) -> bool:
+    def _passes(self, connection: Values) -> bool:
         for passing, refused in self._asked:
             if passing.hold(connection):
                 return True

@@ -18,7 +18,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from appliance import disk
-from appliance.engine import charon, tunnel_link
+from appliance.engine import charon, conntrack, tunnel_link
 from appliance.engine.change import Action, Change
 from appliance.engine.charon import MARK, Association
 from appliance.engine.host import Host
@@ -201,6 +201,20 @@ def _terminate(session: Association, host: Host, asked: "Session") -> None:
         # It may have ended by itself meanwhile.
         if any(seen.number == session.number for seen in charon.associations(asked)):
             raise
+    _end_flows(session)
+
+
+def _end_flows(session: Association) -> None:
+    """A user's address is the next one's."""
+    own = {(address.version, int(address)) for address in map(ip_address, session.addresses)}
+    if own:
+        conntrack.end(
+            [
+                each
+                for each in conntrack.connections()
+                if (each.version, each.original.source) in own or (each.version, each.reply.source) in own
+            ]
+        )
 
 
 def _change(kind: str, name: str, action: Action, act: Callable[["Session"], Any]) -> Change:

@@ -117,8 +117,13 @@ def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> N
     before = peers["phone"].spis("vpn")
     report = lab.patch({"remote_access": {"users": {"carol": {"password": "another one"}}}})
     assert [change["name"] for change in report["changes"]] == ["EAP carol"]
-    # Removed, and disconnected at once.
+    # Removed, and disconnected at once; her address's flows are nobody else's.
+    assert lab["laptop"].ask("10.1.1.10", 80) and lab["phone"].ask("10.1.1.10", 80)
+    (hers, *_), (his, *_) = up(lab, "alice")["addresses"], up(lab, "bob@example.org")["addresses"]
+    assert lab.get(f"/v1/connections?guest={hers}")["connections"]
     report = lab.patch({"remote_access": {"users": {"alice": None}}})
+    assert lab.get(f"/v1/connections?guest={hers}")["connections"] == []
+    assert lab.get(f"/v1/connections?guest={his}")["connections"]
     assert {change["kind"] for change in report["changes"]} == {"SharedSecret", "Session"}
     assert not [item for item in lab.get("/v1/vpn")["ipsec"] if item["name"] == "alice"]
     assert not lab["laptop"].ping("10.1.1.10")

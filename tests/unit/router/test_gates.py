@@ -1,14 +1,17 @@
 """What ends with a change of access lists, tunnels, udp load balancers and source NAT; and what doesn't."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.engine import gates as engine
 from appliance.engine.conntrack import Connection
+from appliance.engine.host import Host
 from appliance.model import merge_patch
 from router import gates
 from tests.examples import document, example
-from tests.unit.router.tracked import ended, seen
+from tests.unit.router.tracked import ended, seen, table
 
 EVERYTHING = example("everything")
 FAR = "198.51.100.7"
@@ -94,6 +97,20 @@ def test_a_narrower_network_elsewhere_is_not_behind_the_link() -> None:
     before = merge_patch(value, acls(back={"egress_policy": "accept"}, front=rules(**{"branch-only": None})))
     after = merge_patch(before, acls(back={"egress_policy": "drop"}))
     assert ended(before, after, there, lab) == [there]
+
+
+def test_gates_that_went_and_come_again_are_asked_anew(tmp_path: Path) -> None:
+    host = Host(generated=tmp_path)
+    host.state.mkdir(parents=True)
+    with_lists, without = table(EVERYTHING), table(example("minimal"))
+    assert engine.changed(with_lists, host) == {gate.name for gate in with_lists.gates}
+    engine.note(with_lists, host)
+    assert not engine.stale(with_lists, host) and not engine.changed(with_lists, host)
+    other = table(merge_patch(EVERYTHING, acls(front={"egress_policy": "drop"})))
+    assert engine.changed(other, host) == {"source guest2 4", "source guest2 6"}
+    assert engine.stale(without, host) and not engine.changed(without, host)
+    engine.note(without, host)
+    assert engine.changed(with_lists, host)
 
 
 # --- tunnels ------------------------------------------------------------------------------------------
