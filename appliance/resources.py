@@ -149,8 +149,8 @@ class Ruleset:
     """What is let in whatever the sets hold."""
     gates: tuple[Gate, ...] = ()
     ended: tuple[str, ...] = ()
-    """Sets, for IPv4 and IPv6, that are told the answers of connections that were ended: protocol, source,
-    port, destination, port. So that no answer begins them anew the other way round."""
+    """Sets, for IPv4 and IPv6, that are told the answers of TCP connections that were ended: source, port,
+    destination, port. So that no answer begins them anew the other way round."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

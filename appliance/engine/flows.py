@@ -20,7 +20,7 @@ from appliance.resources import Ruleset
 
 log = logging.getLogger(__name__)
 _NOTE = "flows.json"
-_PORTED = (6, 17)
+_TCP = 6
 
 
 def gone(ruleset: Ruleset, observed: Elements) -> Gone:
@@ -116,18 +116,19 @@ def _boxes(admission: Admission, elements: Iterable[Sequence[str | None]]) -> It
 
 
 def _refuse_answers(ruleset: Ruleset, ending: Sequence[Connection], host: Host) -> None:
-    """Before a connection is forgotten: the far end's next packet must not begin it anew, as one of its own.
-    What has a source of ours on the way out is answered to an address that is nobody else's."""
+    """Before a connection of TCP is forgotten: the far end's next packet must not begin it anew, as one of
+    its own. What has a source of ours on the way out is answered to an address that is nobody else's."""
     names: Mapping[int, str] = dict(zip((4, 6), ruleset.ended, strict=False))
     found: dict[str, list[str]] = {}
     for connection in ending:
         back = connection.reply
-        if connection.version not in names or back.destination != connection.original.source:
-            continue
-        ports = connection.protocol in _PORTED
-        source, destination = connection.text(back.source), connection.text(back.destination)
-        told = f"{source} . {back.source_port} . {destination} . {back.port}"
-        if ports:
-            found.setdefault(names[connection.version], []).append(f"{connection.protocol} . {told}")
+        if (
+            connection.version in names
+            and connection.protocol == _TCP
+            and (back.destination == connection.original.source)
+        ):
+            source, destination = connection.text(back.source), connection.text(back.destination)
+            told = f"{source} . {back.source_port} . {destination} . {back.port}"
+            found.setdefault(names[connection.version], []).append(told)
     for name, elements in found.items():
         host.nft.run(f"add element inet {ruleset.table} {name} {{ {', '.join(elements)} }}\n")

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,37 @@ def test_many_are_told_apart_quickly(host: Host, connect: dict[int, socket.socke
     assert connect[1001].fileno() and connect[1002].fileno()
     converge([wanted(*[port for port in ports if port != "1002"])], host)
     assert tracked() == [1001]
+
+
+def test_the_far_end_does_not_begin_it_anew(host: Host, run: Run) -> None:
+    """Though rules allow that way, and though the kernel would take its next packet for a beginning."""
+    run("ip", "link", "set", "lo", "up")
+    text = TEXT.replace(
+        "    chain input {",
+        "    set ended4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; }\n"
+        "    set ended6 { type ipv6_addr . inet_service . ipv6_addr . inet_service; flags timeout; }\n"
+        "    chain input {",
+    ).replace(
+        "ct status dnat accept",
+        "tcp flags & syn == 0 ip saddr . tcp sport . ip daddr . tcp dport @ended4 drop\n"
+        "        tcp sport 1001 accept",
+    )
+    for ended, answered in (((), True), (("ended4", "ended6"), False)):
+        with socket.create_server(("127.0.0.1", 1001)) as door:
+            converge([replace(wanted("1001"), text=text, ended=ended)], host)
+            here = socket.create_connection(("127.0.0.1", 1001), timeout=3)
+            there, _ = door.accept()
+            converge([replace(wanted(), text=text, ended=ended)], host)
+            assert tracked() == []
+            there.sendall(b"x")
+            here.settimeout(3 if answered else 1)
+            try:
+                assert (here.recv(1) == b"x") is answered
+            except TimeoutError:
+                assert not answered
+            here.close(), there.close()
+        # A plan looks at what is wanted, and these are nobody's wish.
+        assert planning.make([replace(wanted(), text=text, ended=ended)], host, fresh=True).changes == ()
 
 
 def test_ending_what_is_gone_is_no_error(host: Host, connect: dict[int, socket.socket]) -> None:
