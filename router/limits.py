@@ -1,8 +1,9 @@
 """Limits as elements of nft maps: a packet meets a fixed number of lookups, however many guests have one.
 
-Rates are policers, named limit objects that maps lead to. Whoever has one isn't let onto the kernel's fast
-path, where no chain would see his packets. Connections are counted in sets that packets fill, one for each
-number that the document gives: those sets are the structure's, and of such numbers there are few.
+Rates are queues where packets can wait (`router.shaping`), and policers everywhere else: named limit
+objects that maps lead to. Whoever has one isn't let onto the kernel's fast path, where no chain would see
+his packets. Connections are counted in sets that packets fill, one for each number that the document gives:
+those sets are the structure's, and of such numbers there are few.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ from appliance.memo import per_sections
 from appliance.resources import Limit as Policer
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
+from router import shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate, Usual
 from router.elements import Elements
@@ -77,6 +79,7 @@ def _all(document: RouterDocument) -> Iterator[Resource]:
     text = render(
         "nftables/limits.nft.j2",
         rates=RATES,
+        queue_classes=shaping.CLASSES,
         counted=_counted(document.limits.usual.connections, classes),
         metered=_metered(document.limits.usual, classes),
         usual=document.limits.usual,
@@ -86,7 +89,9 @@ def _all(document: RouterDocument) -> Iterator[Resource]:
         },
         classes=classes,
     )
-    yield Ruleset(table=TABLE, text=text, elements=made.elements, limits=made.policers)
+    elements = {**made.elements, **shaping.elements(document)}
+    yield Ruleset(table=TABLE, text=text, elements=elements, limits=made.policers)
+    yield from shaping.resources(document)
     yield Sysctl(name="net/netfilter/nf_conntrack_max", value=str(_TRACKED))
 
 

@@ -21,6 +21,7 @@ from appliance.engine import (
     route,
     rule,
     ruleset,
+    shaping,
     sysctl,
     tunnel_link,
     unit,
@@ -48,6 +49,7 @@ KINDS: Mapping[type, Kind] = {
     resources.WireGuard: wireguard,
     resources.TunnelLink: tunnel_link,
     resources.ReceiveQueues: queues,
+    resources.Shaping: shaping,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,
@@ -72,7 +74,7 @@ class Plan:
 
 def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = False) -> Plan:
     """The steps from what is observed to what is wanted, in the order in which they must be taken."""
-    wanted = tuple(wanted)
+    wanted = shaping.settled(tuple(wanted), host)
     by_kind: dict[type, list[Any]] = {}
     for resource in wanted:
         by_kind.setdefault(type(resource), []).append(resource)

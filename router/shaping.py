@@ -1,0 +1,168 @@
+"""Shaping: who has a queue on which link, and how a packet finds it.
+
+nft maps from a link or an address to the class make that the packet's priority, where the guest's address
+is still on it; so HTB needs no filter of its own, and a packet meets the same few lookups whoever has a
+rate. A packet waits in one queue only: its guest's, which borrows from its network's; without these its
+public address's. What is sent waits where it leaves the router for the outside, what is received where it
+leaves for the guest. Other limits of the same packet are policers.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from appliance.memo import per_sections
+from appliance.resources import QUEUED, QUEUES, Queue, Resource, Shaping
+from router.document import Limit, RouterDocument
+from router.document.limits import Rate
+from router.elements import Elements
+from router.guests import addresses_of, is_address, network_of
+from router.network import guest_networks, private_links, public_links
+
+Direction = Literal["sent", "received"]
+DIRECTIONS: tuple[Direction, Direction] = ("sent", "received")
+CLASSES = {
+    f"{kind}_{direction}_class{version}": kind
+    for kind, versions in (("network", ("",)), ("guest", ("4", "6")), ("address", ("4", "6")))
+    for direction in DIRECTIONS
+    for version in versions
+}
+"""Maps to classes."""
+OF_NETWORKS, OTHERS, FIRST, LAST = 1, 0x400, 0x800, 0xFFFE
+"""Numbers: a network's class, the queue of those of its guests who have none, and from there all others'."""
+MOST = 40_000
+"""Queues that there are numbers for; so many are found without a long search."""
+_LEAST = 1_000
+"""Bytes per second that a guest has of his network's rate when all want all of it."""
+_LATE = 500
+"""Of a second: 2 ms."""
+
+
+@dataclass
+class _Made:
+    queues: dict[str, dict[int, Queue]] = field(default_factory=dict)
+    """By link."""
+    elements: Elements = field(default_factory=lambda: {QUEUED: {}, **{name: {} for name in CLASSES}})
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    for link, queues in _made(document).queues.items():
+        yield Shaping(link=link, queues=queues)
+
+
+def elements(document: RouterDocument) -> Elements:
+    """Of the table of limits."""
+    return _made(document).elements
+
+
+def shaped(limit: Limit | None, direction: Direction) -> Rate | None:
+    rate: Rate | None = getattr(limit, direction) if limit else None
+    return rate if rate and rate.mode == "shaped" else None
+
+
+def count(document: RouterDocument) -> int:
+    """Rates of guests and public addresses that need a number."""
+    return sum(1 for _ in _keys(document))
+
+
+def _keys(document: RouterDocument) -> Iterator[tuple[str, str, Direction]]:
+    for section, limits in (("guests", document.limits.guests), ("addresses", document.limits.addresses)):
+        for key, limit in limits.items():
+            for direction in DIRECTIONS:
+                if shaped(limit, direction):
+                    yield section, key, direction
+
+
+def numbers(keys: Iterable[tuple[str, str, Direction]]) -> Mapping[tuple[str, str, Direction], int]:
+    """A number for each. One more leaves the others theirs, but for the few that it collides with."""
+    found: dict[tuple[str, str, Direction], int] = {}
+    taken = {QUEUES}
+    for key in sorted(keys):
+        number = FIRST + zlib.crc32(" ".join(key).encode()) % (LAST - FIRST)
+        while number in taken:
+            number = number + 1 if number < LAST else FIRST
+        taken.add(number)
+        found[key] = number
+    return found
+
+
+@per_sections("interfaces", "dhcp", "metadata", "limits")
+def _made(document: RouterDocument) -> _Made:
+    made = _Made()
+    outside = [*private_links(document), *public_links(document)]
+    networks = list(guest_networks(document))
+    for network in networks:
+        _network(made, network.link, document.limits.networks.get(network.link), outside)
+    limits, by_key = document.limits, numbers(_keys(document))
+    for key, limit in limits.guests.items():
+        addresses = [key] if is_address(key) else addresses_of(key, document)
+        homes = {address: network_of(address, document, networks) for address in addresses}
+        for direction in DIRECTIONS:
+            if not (rate := shaped(limit, direction)):
+                continue
+            number = by_key["guests", key, direction]
+            for address, home in homes.items():
+                made.elements[f"guest_{direction}_class{_version(address)}"][address] = _class(number)
+                parent = _number(home) if home and shaped(limits.networks.get(home), direction) else 0
+                for link in outside if direction == "sent" else [home]:
+                    if link:
+                        _queue(made, link, number, rate, parent)
+    for address, limit in limits.addresses.items():
+        for direction in DIRECTIONS:
+            if rate := shaped(limit, direction):
+                number = by_key["addresses", address, direction]
+                made.elements[f"address_{direction}_class{_version(address)}"][address] = _class(number)
+                for link in _links_of(address, direction, document):
+                    _queue(made, link, number, rate, 0)
+    made.elements[QUEUED].update(dict.fromkeys(made.queues))
+    return made
+
+
+def _network(made: _Made, link: str, limit: Limit | None, outside: list[str]) -> None:
+    number = _number(link)
+    others = number + OTHERS
+    for direction in DIRECTIONS:
+        if not (rate := shaped(limit, direction)):
+            continue
+        made.elements[f"network_{direction}_class"][link] = _class(others)
+        for place in outside if direction == "sent" else [link]:
+            ceiling, burst = _bytes(rate)
+            made.queues.setdefault(place, {})[number] = Queue(ceiling, ceiling, burst, leaf=False)
+            _queue(made, place, others, rate, number)
+
+
+def _queue(made: _Made, link: str, number: int, rate: Rate, parent: int) -> None:
+    ceiling, burst = _bytes(rate)
+    own = _LEAST if parent else ceiling
+    made.queues.setdefault(link, {})[number] = Queue(own, ceiling, burst, parent)
+
+
+def _bytes(rate: Rate) -> tuple[int, int]:
+    """How many per second, and at once: no fewer than go by while the kernel's clock is late."""
+    return rate.rate // 8, max(rate.burst, rate.rate // 8 // _LATE)
+
+
+def _number(link: str) -> int:
+    """A network's, of its link's number: up to 999."""
+    return OF_NETWORKS + int(link.lstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+def _links_of(address: str, direction: Direction, document: RouterDocument) -> list[str]:
+    """Where a public address's packets leave: it is one link's, and may be any guest's."""
+    if direction == "received":
+        return [network.link for network in guest_networks(document)]
+    return [
+        link
+        for link in public_links(document)
+        if any(own.partition("/")[0] == address for own in document.interfaces[link].addresses)
+    ]
+
+
+def _class(number: int) -> str:
+    """As nft writes it."""
+    return f"{QUEUES:x}:{number:x}"
+
+
+def _version(address: str) -> str:
+    return "6" if ":" in address else "4"
