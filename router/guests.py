@@ -30,6 +30,24 @@ def guest_addresses(document: RouterDocument) -> tuple[GuestAddress, ...]:
     return tuple(GuestAddress(address, link) for address, link in found.items())
 
 
+@per_sections("interfaces", "dhcp", "metadata", "limits")
+def limited(document: RouterDocument) -> Mapping[str, Mapping[str, str]]:
+    """Of each guest with limits: its addresses, and the link of the network that each is on."""
+    networks = list(guest_networks(document))
+    found: dict[str, dict[str, str]] = {}
+    for key in document.limits.guests:
+        if is_address(key):
+            link = network_of(key, document, networks)
+            found[key] = {key: link} if link else {}
+        else:
+            found[key] = {
+                address: network.link
+                for network in networks
+                for address in _addresses(key, document, network.link)
+            }
+    return found
+
+
 def is_address(key: str) -> bool:
     """Whether a guest is named by its IP address; else it is by its MAC address."""
     return "." in key or key.count(":") != 5 or "::" in key

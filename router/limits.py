@@ -18,7 +18,7 @@ from router import shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate, Usual
 from router.elements import Elements
-from router.guests import addresses_of, is_address
+from router.guests import is_address, limited
 from router.network import guest_networks
 
 TABLE = "sysvm_limits"
@@ -129,10 +129,10 @@ def origins(document: RouterDocument) -> Mapping[tuple[str, str], tuple[str, ...
 @per_sections("interfaces", "dhcp", "metadata", "limits")
 def _made(document: RouterDocument) -> _Made:
     made = _Made()
+    addresses = limited(document)
     for key, limit in document.limits.guests.items():
-        addresses = [key] if is_address(key) else addresses_of(key, document)
         for direction in DIRECTIONS:
-            for address in addresses:
+            for address in addresses[key]:
                 _police(
                     made, limit, "guests", key, direction, f"guest_{direction}{_version(address)}", address
                 )
@@ -192,11 +192,19 @@ def kept_out(document: RouterDocument) -> Elements:
     found: Elements = {name: {} for name in KEPT_OUT}
     for network in whole:
         found[f"limited{network.version}"][_interval(network)] = None
-    for key, limit in (*limits.guests.items(), *limits.addresses.items()):
+    covered = {
+        str(link) for link in limits.networks if limits.networks[link].sent or limits.networks[link].received
+    }
+    guests = limited(document)
+    for key, limit in limits.guests.items():
         if limit.sent or limit.received:
-            for address in [key] if is_address(key) else addresses_of(key, document):
-                if not any(ipaddress.ip_address(address) in network for network in whole):
+            for address, link in guests[key].items():
+                if link not in covered:
                     found[f"limited{_version(address)}"][address] = None
+    for address, limit in limits.addresses.items():
+        ip = ipaddress.ip_address(address)
+        if (limit.sent or limit.received) and not any(ip in network for network in whole):
+            found[f"limited{_version(address)}"][address] = None
     return found
 
 

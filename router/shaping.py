@@ -17,7 +17,7 @@ from appliance.resources import QUEUED, QUEUES, Queue, Resource, Shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate
 from router.elements import Elements
-from router.guests import addresses_of, is_address, network_of
+from router.guests import limited
 from router.network import guest_networks, private_links, public_links
 
 Direction = Literal["sent", "received"]
@@ -91,23 +91,20 @@ def numbers(keys: Iterable[tuple[str, str, Direction]]) -> Mapping[tuple[str, st
 def _made(document: RouterDocument) -> _Made:
     made = _Made()
     outside = [*private_links(document), *public_links(document)]
-    networks = list(guest_networks(document))
-    for network in networks:
+    for network in guest_networks(document):
         _network(made, network.link, document.limits.networks.get(network.link), outside)
     limits, by_key = document.limits, numbers(_keys(document))
-    for key, limit in limits.guests.items():
-        addresses = [key] if is_address(key) else addresses_of(key, document)
-        homes = {address: network_of(address, document, networks) for address in addresses}
+    for key, homes in limited(document).items():
+        limit = limits.guests[key]
         for direction in DIRECTIONS:
             if not (rate := shaped(limit, direction)):
                 continue
             number = by_key["guests", key, direction]
             for address, home in homes.items():
                 made.elements[f"guest_{direction}_class{_version(address)}"][address] = _class(number)
-                parent = _number(home) if home and shaped(limits.networks.get(home), direction) else 0
+                parent = _number(home) if shaped(limits.networks.get(home), direction) else 0
                 for link in outside if direction == "sent" else [home]:
-                    if link:
-                        _queue(made, link, number, rate, parent)
+                    _queue(made, link, number, rate, parent)
     for address, limit in limits.addresses.items():
         for direction in DIRECTIONS:
             if rate := shaped(limit, direction):

@@ -6,6 +6,7 @@ has no queues any more gets back what the kernel gives a link by itself.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from appliance.engine import traffic_control
 from appliance.engine.change import Change
@@ -19,8 +20,8 @@ _LEAST_MEMORY, _MOST_MEMORY = 1 << 20, 1 << 25
 _TARGET = 5_000
 """Microseconds that fq_codel lets a flow's packets wait (RFC 8290), or one and a half packets if longer."""
 _FRAME = 1_514
-_LEAST_BYTES = 131_072
-"""Two packets as large as the kernel forwards them."""
+_LEAST_BYTES = 262_144
+"""Four packets as large as the kernel forwards them."""
 
 
 def settled(wanted: Sequence[Resource], host: Host) -> tuple[Resource, ...]:
@@ -90,7 +91,7 @@ def _difference(queues: Mapping[int, Queue], seen: Seen, index: int, host: Host)
     classes, leaves = seen.classes.get(index, {}), seen.leaves.get(index, {})
     fair = "fq_codel" in host.queue_kinds
     for number, queue in queues.items():
-        want = _class(queue)
+        want, leaf = _settings(queue, fair)
         have = classes.get(number)
         if have != want:
             if have is not None and have.parent == want.parent:
@@ -99,7 +100,6 @@ def _difference(queues: Mapping[int, Queue], seen: Seen, index: int, host: Host)
                 found.come[number] = want
                 if have is not None:
                     found.gone.append(number)
-        leaf = _leaf(queue, fair=fair)
         if leaf and (number in found.come or not leaf.near(leaves.get(number))):
             found.leaves[number] = leaf
     found.gone += classes.keys() - queues.keys()
@@ -107,6 +107,11 @@ def _difference(queues: Mapping[int, Queue], seen: Seen, index: int, host: Host)
     found.gone.sort(key=lambda number: classes[number].parent == 0)
     found.come = dict(sorted(found.come.items(), key=lambda item: item[1].parent != 0))
     return found
+
+
+@lru_cache(10_000)
+def _settings(queue: Queue, fair: bool) -> tuple[Class, Leaf | None]:
+    return _class(queue), _leaf(queue, fair=fair)
 
 
 def _class(queue: Queue) -> Class:
