@@ -4,8 +4,8 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from appliance.memo import per_sections
-from router.document import RouterDocument
+from appliance.memo import Pairs, per_sections
+from router.document import Limit, RouterDocument
 from router.network import GuestNetwork, guest_networks
 
 
@@ -30,21 +30,31 @@ def guest_addresses(document: RouterDocument) -> tuple[GuestAddress, ...]:
     return tuple(GuestAddress(address, link) for address, link in found.items())
 
 
+Limited = tuple[Limit, Mapping[str, str] | None]
+"""A guest's limit and its addresses, with the link of the network that each is on."""
+_PAIRS: Pairs[str, Limit, Mapping[str, str]] = Pairs()
+_KEPT: list[Mapping[str, Mapping[str, str]]] = [{}]
+
+
+def limited(document: RouterDocument) -> Mapping[str, Limited]:
+    """Guests with limits; the very same pair as last time where nothing has changed about one."""
+    return _PAIRS.of("guests", document.limits.guests, _homes(document))
+
+
 @per_sections("interfaces", "dhcp", "metadata", "limits")
-def limited(document: RouterDocument) -> Mapping[str, Mapping[str, str]]:
-    """Of each guest with limits: its addresses, and the link of the network that each is on."""
+def _homes(document: RouterDocument) -> Mapping[str, Mapping[str, str]]:
     networks = list(guest_networks(document))
-    found: dict[str, dict[str, str]] = {}
+    links = [network.link for network in networks]
+    found: dict[str, Mapping[str, str]] = {}
     for key in document.limits.guests:
-        if is_address(key):
-            link = network_of(key, document, networks)
-            found[key] = {key: link} if link else {}
+        if not is_address(key):
+            homes = {address: link for link in links for address in _addresses(key, document, link)}
         else:
-            found[key] = {
-                address: network.link
-                for network in networks
-                for address in _addresses(key, document, network.link)
-            }
+            home = network_of(key, document, networks)
+            homes = {key: home} if home else {}
+        before = _KEPT[0].get(key)
+        found[key] = before if before == homes else homes
+    _KEPT[0] = found
     return found
 
 

@@ -10,6 +10,7 @@ leaves for the guest. Other limits of the same packet are policers.
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from appliance.memo import per_sections
@@ -94,13 +95,12 @@ def _made(document: RouterDocument) -> _Made:
     for network in guest_networks(document):
         _network(made, network.link, document.limits.networks.get(network.link), outside)
     limits, by_key = document.limits, numbers(_keys(document))
-    for key, homes in limited(document).items():
-        limit = limits.guests[key]
+    for key, (limit, homes) in limited(document).items():
         for direction in DIRECTIONS:
             if not (rate := shaped(limit, direction)):
                 continue
             number = by_key["guests", key, direction]
-            for address, home in homes.items():
+            for address, home in (homes or {}).items():
                 made.elements[f"guest_{direction}_class{_version(address)}"][address] = _class(number)
                 parent = _number(home) if shaped(limits.networks.get(home), direction) else 0
                 for link in outside if direction == "sent" else [home]:
@@ -132,7 +132,13 @@ def _network(made: _Made, link: str, limit: Limit | None, outside: list[str]) ->
 def _queue(made: _Made, link: str, number: int, rate: Rate, parent: int) -> None:
     ceiling, burst = _bytes(rate)
     own = _LEAST if parent else ceiling
-    made.queues.setdefault(link, {})[number] = Queue(own, ceiling, burst, parent)
+    made.queues.setdefault(link, {})[number] = _same(own, ceiling, burst, parent)
+
+
+@lru_cache(1_000)
+def _same(rate: int, ceiling: int, burst: int, parent: int) -> Queue:
+    """Most are alike."""
+    return Queue(rate, ceiling, burst, parent)
 
 
 def _bytes(rate: Rate) -> tuple[int, int]:
