@@ -1,7 +1,7 @@
 """Guests as the document names them: by reservations, metadata, and limits of their own."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.memo import Pairs, per_sections
@@ -87,12 +87,17 @@ def network_of(address: str, document: RouterDocument, networks: list[GuestNetwo
 def _named(document: RouterDocument, link: str) -> Mapping[str, list[str]]:
     section, metadata = document.dhcp.get(link), document.metadata.get(link)
     macs = {**(section.reservations if section else {}), **(metadata.guests if metadata else {})}
-    return {mac: list(_addresses(mac, document, link)) for mac in macs}
+    return {mac: _addresses(mac, document, link) for mac in macs}
 
 
-def _addresses(mac: str, document: RouterDocument, link: str) -> Iterator[str]:
+def _addresses(mac: str, document: RouterDocument, link: str) -> list[str]:
     section, metadata = document.dhcp.get(link), document.metadata.get(link)
     reservation = section.reservations.get(mac) if section else None
     guest = metadata.guests.get(mac) if metadata else None
-    own = {guest.address if guest else None, reservation.address if reservation else None}
-    yield from sorted(address for address in own if address)
+    if reservation is None and guest is None:
+        return []
+    reserved, told = reservation and reservation.address, guest and guest.address
+    if reserved and told and reserved != told:
+        return sorted((reserved, told))
+    found = reserved or told
+    return [found] if found else []

@@ -8,17 +8,17 @@ leaves for the guest. Other limits of the same packet are policers.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from appliance.memo import per_sections
+from appliance.memo import per_key, per_sections
 from appliance.resources import QUEUED, QUEUES, Queue, Resource, Shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate
 from router.elements import Elements
-from router.guests import limited
+from router.guests import Limited, limited
 from router.network import guest_networks, private_links, public_links
 
 Direction = Literal["sent", "received"]
@@ -38,6 +38,17 @@ _LEAST = 1_000
 """Bytes per second that a guest has of his network's rate when all want all of it."""
 _LATE = 500
 """Of a second: 2 ms."""
+
+
+Key = tuple[str, str, Direction]
+
+
+class _Waiting(NamedTuple):
+    """One whose packets wait: which elements say so, and by link the queue."""
+
+    key: Key
+    elements: tuple[tuple[str, str], ...]
+    queues: tuple[tuple[str, Queue], ...]
 
 
 @dataclass
@@ -64,20 +75,12 @@ def shaped(limit: Limit | None, direction: Direction) -> Rate | None:
 
 def count(document: RouterDocument) -> int:
     """Rates of guests and public addresses that need a number."""
-    return sum(1 for _ in _keys(document))
+    return sum(1 for _ in _waiting(document))
 
 
-def _keys(document: RouterDocument) -> Iterator[tuple[str, str, Direction]]:
-    for section, limits in (("guests", document.limits.guests), ("addresses", document.limits.addresses)):
-        for key, limit in limits.items():
-            for direction in DIRECTIONS:
-                if shaped(limit, direction):
-                    yield section, key, direction
-
-
-def numbers(keys: Iterable[tuple[str, str, Direction]]) -> Mapping[tuple[str, str, Direction], int]:
+def numbers(keys: Iterable[Key]) -> Mapping[Key, int]:
     """A number for each. One more leaves the others theirs, but for the few that it collides with."""
-    found: dict[tuple[str, str, Direction], int] = {}
+    found: dict[Key, int] = {}
     taken = {QUEUES}
     for key in sorted(keys):
         number = FIRST + zlib.crc32(" ".join(key).encode()) % (LAST - FIRST)
@@ -91,29 +94,60 @@ def numbers(keys: Iterable[tuple[str, str, Direction]]) -> Mapping[tuple[str, st
 @per_sections("interfaces", "dhcp", "metadata", "limits")
 def _made(document: RouterDocument) -> _Made:
     made = _Made()
-    outside = [*private_links(document), *public_links(document)]
     for network in guest_networks(document):
-        _network(made, network.link, document.limits.networks.get(network.link), outside)
-    limits, by_key = document.limits, numbers(_keys(document))
-    for key, (limit, homes) in limited(document).items():
-        for direction in DIRECTIONS:
-            if not (rate := shaped(limit, direction)):
-                continue
-            number = by_key["guests", key, direction]
-            for address, home in (homes or {}).items():
-                made.elements[f"guest_{direction}_class{_version(address)}"][address] = _class(number)
-                parent = _number(home) if shaped(limits.networks.get(home), direction) else 0
-                for link in outside if direction == "sent" else [home]:
-                    _queue(made, link, number, rate, parent)
-    for address, limit in limits.addresses.items():
-        for direction in DIRECTIONS:
-            if rate := shaped(limit, direction):
-                number = by_key["addresses", address, direction]
-                made.elements[f"address_{direction}_class{_version(address)}"][address] = _class(number)
-                for link in _links_of(address, direction, document):
-                    _queue(made, link, number, rate, 0)
+        _network(made, network.link, document.limits.networks.get(network.link), _outside(document))
+    waiting = list(_waiting(document))
+    by_key = numbers(each.key for each in waiting)
+    for each in waiting:
+        number = by_key[each.key]
+        for place, address in each.elements:
+            made.elements[place][address] = _class(number)
+        for link, queue in each.queues:
+            made.queues.setdefault(link, {})[number] = queue
     made.elements[QUEUED].update(dict.fromkeys(made.queues))
     return made
+
+
+def _waiting(document: RouterDocument) -> Iterator[_Waiting]:
+    networks = {
+        (link, direction)
+        for link, limit in document.limits.networks.items()
+        for direction in DIRECTIONS
+        if shaped(limit, direction)
+    }
+    for several in _guests(limited(document), tuple(_outside(document)), networks).values():
+        yield from several
+    for address, limit in document.limits.addresses.items():
+        for direction in DIRECTIONS:
+            if rate := shaped(limit, direction):
+                place = f"address_{direction}_class{_version(address)}"
+                links = _links_of(address, direction, document)
+                queues = tuple((link, _queue(rate, 0)) for link in links)
+                yield _Waiting(("addresses", address, direction), ((place, address),), queues)
+
+
+@per_key
+def _guests(
+    key: str, guest: Limited, outside: tuple[str, ...], networks: Set[tuple[str, Direction]]
+) -> tuple[_Waiting, ...]:
+    limit, homes = guest
+    return tuple(
+        _Waiting(
+            ("guests", key, direction),
+            tuple((f"guest_{direction}_class{_version(address)}", address) for address in homes or ()),
+            tuple(
+                (link, _queue(rate, _number(home) if (home, direction) in networks else 0))
+                for home in dict.fromkeys((homes or {}).values())
+                for link in (outside if direction == "sent" else (home,))
+            ),
+        )
+        for direction in DIRECTIONS
+        if (rate := shaped(limit, direction))
+    )
+
+
+def _outside(document: RouterDocument) -> list[str]:
+    return [*private_links(document), *public_links(document)]
 
 
 def _network(made: _Made, link: str, limit: Limit | None, outside: list[str]) -> None:
@@ -126,13 +160,12 @@ def _network(made: _Made, link: str, limit: Limit | None, outside: list[str]) ->
         for place in outside if direction == "sent" else [link]:
             ceiling, burst = _bytes(rate)
             made.queues.setdefault(place, {})[number] = Queue(ceiling, ceiling, burst, leaf=False)
-            _queue(made, place, others, rate, number)
+            made.queues[place][others] = _queue(rate, number)
 
 
-def _queue(made: _Made, link: str, number: int, rate: Rate, parent: int) -> None:
+def _queue(rate: Rate, parent: int) -> Queue:
     ceiling, burst = _bytes(rate)
-    own = _LEAST if parent else ceiling
-    made.queues.setdefault(link, {})[number] = _same(own, ceiling, burst, parent)
+    return _same(_LEAST if parent else ceiling, ceiling, burst, parent)
 
 
 @lru_cache(1_000)
