@@ -32,8 +32,9 @@ CLASSES = {
 """Maps to classes."""
 OF_NETWORKS, OTHERS, FIRST, LAST = 1, 0x400, 0x800, 0xFFFE
 """Numbers: a network's class, the queue of those of its guests who have none, and from there all others'."""
-MOST = 40_000
-"""Queues that there are numbers for; so many are found without a long search."""
+MOST = 20_000
+"""Rates that may be shaped. The kernel searches all there are when it makes one more: so many take it ten
+seconds, a fifth of them half a second."""
 _LEAST = 1_000
 """Bytes per second that a guest has of his network's rate when all want all of it."""
 _LATE = 500

@@ -49,7 +49,6 @@ KINDS: Mapping[type, Kind] = {
     resources.WireGuard: wireguard,
     resources.TunnelLink: tunnel_link,
     resources.ReceiveQueues: queues,
-    resources.Shaping: shaping,
     # It names links that are there.
     resources.FastPath: fast_path,
     resources.Address: address,
@@ -92,6 +91,7 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
     changes += ipsec.plan(held, host, fresh=fresh)
+    changes += shaping.plan(by_kind.get(resources.Shaping, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 
@@ -100,7 +100,8 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
-    late = (unit.KIND, leases.KIND, *ipsec.LATE)
+    # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
+    late = (unit.KIND, leases.KIND, *ipsec.LATE, shaping.KIND)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")
