@@ -3,14 +3,20 @@
 import errno
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from appliance.engine import plan as planning
 from appliance.engine import traffic_control
 from appliance.engine.host import Host
 from appliance.engine.transaction import converge
 from appliance.resources import QUEUED, Queue, Ruleset, Shaping
+from router import limits
+from tests.documents import documents
+from tests.examples import read
 from tests.integration.engine.conftest import Run
 
 RATE = 1_000_000
@@ -138,6 +144,41 @@ def test_what_the_kernel_refuses_is_said(host: Host, link: str) -> None:
     with pytest.raises(OSError, match="traffic control says no") as told:
         host.traffic_control.change([traffic_control.no_class(index, 5)])
     assert told.value.errno in (errno.EINVAL, errno.ENOENT)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(documents(), min_size=2, max_size=3))
+def test_the_way_there_leaves_no_trace(host: Host, link: str, run: Run, values: list[Any]) -> None:
+    wanted = [
+        [each for each in limits.resources(read(value)) if isinstance(each, Shaping)] for value in values
+    ]
+    for name in {each.link for several in wanted for each in several} - {
+        seen["name"] for seen in host.links().values()
+    }:
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}x")
+    for several in wanted:
+        converge(several, host)
+        assert details(several, host, fresh=True) == []
+    reached = sorted(listed(run))
+    converge([], host)
+    converge(wanted[-1], host)
+    assert sorted(listed(run)) == reached
+    converge([], host)
+
+
+def listed(run: Run) -> list[str]:
+    links = [line.split()[1].partition("@")[0].rstrip(":") for line in run("ip", "-o", "link").splitlines()]
+    return [
+        f"{name} {line}"
+        for name in links
+        for what in ("class", "qdisc")
+        for line in run("tc", what, "show", "dev", name).splitlines()
+    ]
 
 
 def test_without_htb_nobody_waits(host: Host, link: str) -> None:
