@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from appliance import haproxy
 from appliance.engine import load_balancers
 from appliance.resources import (
-    QUEUES,
     Connection,
     File,
     Leases,
@@ -16,10 +15,10 @@ from appliance.resources import (
     Records,
     Resource,
     Ruleset,
-    Shaping,
     SharedSecret,
     WireGuard,
 )
+from appliance.shaping import QUEUES, Shaping
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:

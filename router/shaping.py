@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from appliance.memo import per_key, per_sections
-from appliance.resources import QUEUED, QUEUES, Queue, Resource, Shaping
+from appliance.resources import Resource
+from appliance.shaping import QUEUED, QUEUES, Queue, Shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate
 from router.elements import Elements

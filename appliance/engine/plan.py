@@ -29,6 +29,7 @@ from appliance.engine import (
 )
 from appliance.engine.change import Change
 from appliance.engine.host import NETWORK, Host
+from appliance.shaping import Shaping
 
 
 class Kind(Protocol):
@@ -91,7 +92,7 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
     changes += ipsec.plan(held, host, fresh=fresh)
-    changes += shaping.plan(by_kind.get(resources.Shaping, ()), host, fresh=fresh)
+    changes += shaping.plan(by_kind.get(Shaping, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 

@@ -12,7 +12,8 @@ from appliance.engine import traffic_control
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.traffic_control import Class, Leaf, Seen, ticks
-from appliance.resources import QUEUED, Queue, Resource, Ruleset, Shaping
+from appliance.resources import Resource, Ruleset
+from appliance.shaping import QUEUED, Queue, Shaping
 
 KIND = "Shaping"
 _PACKETS = 10_240

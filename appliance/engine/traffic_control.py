@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from appliance.engine.nft import attributes
-from appliance.resources import QUEUES
+from appliance.shaping import QUEUES
 
 _NEW_QDISC, _DELETE_QDISC, _GET_QDISC = 36, 37, 38
 _NEW_CLASS, _DELETE_CLASS, _GET_CLASS = 40, 41, 42

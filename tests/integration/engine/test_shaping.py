@@ -12,7 +12,8 @@ from appliance.engine import plan as planning
 from appliance.engine import traffic_control
 from appliance.engine.host import Host
 from appliance.engine.transaction import converge
-from appliance.resources import QUEUED, Queue, Ruleset, Shaping
+from appliance.resources import Ruleset
+from appliance.shaping import QUEUED, Queue, Shaping
 from tests.integration.engine.conftest import Run
 
 RATE = 1_000_000

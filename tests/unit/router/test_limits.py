@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from appliance.resources import QUEUED, Limit, Ruleset, Sysctl
+from appliance.resources import Limit, Ruleset, Sysctl
+from appliance.shaping import QUEUED
 from router import limits, shaping
 from tests.examples import example, problems, read
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from appliance.resources import Queue, Resource, Ruleset, Shaping
+from appliance.resources import Resource, Ruleset
+from appliance.shaping import Queue, Shaping
 from router import limits, shaping
 from tests.examples import example, problems, read
 
