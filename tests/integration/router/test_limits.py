@@ -101,7 +101,9 @@ def test_public_addresses_of_forwards_and_static_nat(lab: Lab) -> None:
 
 
 def test_usage_counts_what_got_through_by_guest(lab: Lab) -> None:
-    lab.put({**limited(guests={"10.1.1.10": {"sent": {"rate": RATE}}}), "accounting": {"guests": True}})
+    # What a queue loses is counted before, and what a policer drops isn't.
+    rate = {"rate": RATE, "mode": "policed"}
+    lab.put({**limited(guests={"10.1.1.10": {"sent": rate}}), "accounting": {"guests": True}})
 
     def counted(guest: str, direction: str) -> int:
         found: int = lab.get("/v1/usage").get(f"guest-{guest}", {}).get(direction, {}).get("bytes", 0)
