@@ -7,6 +7,7 @@ classes aren't listed anew because of one.
 
 import contextlib
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -138,7 +139,9 @@ class TrafficControl:
                 told = self._news.recv(_ROOM)
             except BlockingIOError:
                 break
-            except OSError as error:  # ENOBUFS
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
                 lost = error
                 continue
             yield from _messages(told)
@@ -173,7 +176,7 @@ def _acknowledged(asking: socket.socket) -> None:
             if kind == _ERROR:
                 number = -struct.unpack_from("=i", answer, offset + 16)[0]
                 if number:
-                    raise OSError(number, "The kernel's traffic control says no: " + errno.errorcode[number])
+                    raise OSError(number, f"The kernel's traffic control says no: {os.strerror(number)}")
                 if sequence == 1:
                     return
             offset += (length + 3) & ~3
