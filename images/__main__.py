@@ -45,7 +45,13 @@ def trees(roles: tuple[str, ...]) -> None:
 def images(roles: tuple[str, ...], out: Path, formats: tuple[str, ...]) -> None:
     """Build bootable disks and container images of ROLES, or of all of them, in OUT/ROLE."""
     console = Console(stderr=True)
-    table = Table(Column("file", no_wrap=True), "size", "SHA-256", title=f"in {out}", box=box.SIMPLE_HEAD)
+    table = Table(
+        Column("file", no_wrap=True),
+        Column("size", no_wrap=True),
+        "SHA-256",
+        title=f"in {out}",
+        box=box.SIMPLE_HEAD,
+    )
     for role in roles or sorted(ROLES):
         try:
             built = shown(console, role, out=out, formats=formats or FORMATS)
