@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.admission import Admission, Admitted, Gate
+from appliance.shaping import Shaping
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -357,6 +358,7 @@ Resource = (
     | Sysctl
     | Ruleset
     | FastPath
+    | Shaping
     | Counter
     | ChecksumFill
     | Leases

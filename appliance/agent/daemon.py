@@ -57,7 +57,7 @@ def run() -> None:
     )
     # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
     tunnels = Ipsec(lambda: controller.wanted, controller.heal)
-    usage = Usage(Host(), host.persistent / "usage.json", tunnels.traffic)
+    usage = Usage(Host(), host.persistent / "usage.json", tunnels.read)
     host.read_counters = usage.save
     controller.start()
     log.info("Generation %d is %s", controller.running.generation, controller.state)

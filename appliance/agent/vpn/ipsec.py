@@ -5,13 +5,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.agent.usage import Totals
 from appliance.agent.vpn.session import Session, State
 from appliance.engine import charon, tunnel_link
 from appliance.engine.charon import MARK, Association
-from appliance.engine.wireguard import Counters
 from appliance.resources import Connection, Resource, SharedSecret
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ log = logging.getLogger(__name__)
 _INTERVAL = 5.0
 _LONGEST_WAIT = 60.0
 """Between two tries to begin what a peer refuses: it is asked less and less often."""
-_COUNTED = ("ipsec-", "ikev2-")
 Counted = tuple[int, int]
 """Bytes sent and received."""
 Wait = tuple[float, float]
@@ -38,8 +36,9 @@ class Ipsec:
         """By the name of a connection or user, and the number of a pair of security associations."""
         self._past: dict[str, Counted] = {}
         """By name, of those that are gone."""
-        self._pairs: Counters = {}
-        """What each pair of security associations counted, with those that went since it was told."""
+        self._read: dict[str, Counted] = {}
+        """What each pair of security associations has counted, by the name that `read` gives it; of those
+        that are gone until it was told."""
         self._waits: dict[tuple[str, str], Wait] = {}
         """By connection, as it is loaded, and child."""
 
@@ -58,21 +57,29 @@ class Ipsec:
                 *(session for user in users for session in self._user(user, found)),
             ]
 
-    def traffic(self, before: Counters) -> Counters:
-        """Bytes by tunnel and user, as they see it: `ipsec-office` -> `sent` -> `bytes`; behind a space is
-        the pair of security associations. While the daemon doesn't answer nothing is taken to have been
-        counted since `before`."""
+    def read(self, before: Totals) -> Totals:
+        """Bytes of each pair of security associations since it came: `ipsec-office` or `ikev2-alice` ->
+        `sent` -> `bytes`, as the other side sees it. Behind a space is which pair it is: each counts from 0.
+        A daemon that doesn't answer is taken to have counted nothing since `before`."""
         found = None
-        if Path(charon.SOCKET).exists():
+        if charon.runs():
             with contextlib.suppress(OSError), charon.session() as asked:
                 found = charon.associations(asked) if asked is not None else None
+        return self._told(found, before)
+
+    def _told(self, found: Sequence[Association] | None, before: Totals) -> Totals:
         with self._lock:
             if found is None:
-                own = {name: values for name, values in before.items() if name.startswith(_COUNTED)}
-                return own | self._pairs
-            self._count(found)
-            told, self._pairs = self._pairs, _pairs(found)
-            return told
+                kept = {name: item for name, item in before.items() if name.startswith(("ipsec-", "ikev2-"))}
+            else:
+                self._count(found)
+                kept = {}
+            told = self._read
+            self._read = {} if found is None else _counted(found)
+        return kept | {
+            name: {"sent": {"bytes": received}, "received": {"bytes": sent}}
+            for name, (sent, received) in told.items()
+        }
 
     def watch(self) -> None:
         """Forever: begin tunnels that are down, and have a daemon that was started anew told everything."""
@@ -184,7 +191,7 @@ class Ipsec:
                 past = self._past.get(key[0], (0, 0))
                 self._past[key[0]] = (past[0] + sent, past[1] + received)
         self._counted = seen
-        self._pairs |= _pairs(found)
+        self._read |= _counted(found)
 
     def _total(self, name: str) -> Counted:
         """Since the agent began to count; the last moments before a change of keys are missed."""
@@ -193,12 +200,12 @@ class Ipsec:
         return sum(sent for sent, _ in mine), sum(received for _, received in mine)
 
 
-def _pairs(found: Sequence[Association]) -> Counters:
+def _counted(found: Sequence[Association]) -> dict[str, Counted]:
     return {
-        f"{f'ikev2-{one.user}' if one.user else f'ipsec-{one.name}'} {child.spi}": {
-            "sent": {"bytes": child.received_bytes},
-            "received": {"bytes": child.sent_bytes},
-        }
+        f"{f'ikev2-{one.user}' if one.user else f'ipsec-{one.name}'} {child.number} {child.index}": (
+            child.sent_bytes,
+            child.received_bytes,
+        )
         for one in found
         for child in one.children
     }

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -45,12 +46,24 @@ class Transfer:
         time.sleep(seconds)
         return (self.received - before) / (time.monotonic() - begun)
 
+    @property
+    def sent_again(self) -> int:
+        """Segments that TCP had to send more than once so far."""
+        return _sent_again(self.sending)
+
     def close(self) -> None:
         self.ended.set()
         for each in (self.sending, self.receiving):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+
+def _sent_again(sending: socket.socket) -> int:
+    # tcp(7), TCP_INFO: tcpi_total_retrans, behind eight bytes and 23 numbers.
+    told = sending.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    number: int = struct.unpack_from("=I", told, 8 + 23 * 4)[0]
+    return number
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_usage_outlives_keys_daemon_and_agent(monkeypatch: pytest.MonkeyPatch, t
 
     def started() -> tuple[Usage, Ipsec]:
         tunnels = Ipsec(lambda: (), lambda: None)
-        return Usage(Host(), tmp_path / "usage.json", tunnels.traffic), tunnels
+        return Usage(Host(), tmp_path / "usage.json", tunnels.read), tunnels
 
     def told(usage: Usage) -> tuple[int, int]:
         found = usage.save()["ipsec-office"]
@@ -116,6 +116,31 @@ def test_usage_outlives_keys_daemon_and_agent(monkeypatch: pytest.MonkeyPatch, t
     assert told(usage) == (11, 38)
     daemon.lists(c=(1, 1))
     assert told(usage) == (12, 39)
+
+
+def test_usage_loses_nothing_of_what_is_gone() -> None:
+    tunnels = Ipsec(lambda: (), lambda: None)
+
+    def child(number: str, sent: int, index: str = "c0ffee") -> Association:
+        listed = {
+            "name": b"net", "uniqueid": number.encode(), "state": b"INSTALLED", "spi-in": index.encode(),
+            "bytes-out": str(sent).encode(), "bytes-in": b"1",
+        }  # fmt: skip
+        return _association("office#0", {"uniqueid": b"1", "child-sas": {"net": listed}})
+
+    first = tunnels._told([child("1", 10)], {})
+    assert first == {"ipsec-office 1 c0ffee": {"sent": {"bytes": 1}, "received": {"bytes": 10}}}
+    others = {"guest-10.1.1.1": {"sent": {"bytes": 5}}}
+    assert tunnels._told(None, {**first, **others}) == first, "who doesn't answer has counted nothing"
+    # Seen in between, and gone when it is asked for.
+    tunnels._count([child("1", 17)])
+    second = tunnels._told([child("2", 5)], first)
+    assert second["ipsec-office 1 c0ffee"]["received"]["bytes"] == 17
+    assert second["ipsec-office 2 c0ffee"]["received"]["bytes"] == 5
+    assert tunnels._told([child("2", 6)], second).keys() == {"ipsec-office 2 c0ffee"}
+    # A daemon that was started anew.
+    third = tunnels._told([child("2", 1, "f00d")], second)
+    assert third.keys() == {"ipsec-office 2 c0ffee", "ipsec-office 2 f00d"}
 
 
 def test_metrics() -> None:
