@@ -182,7 +182,7 @@ def _report(remote: Remote, name: str) -> Report:
     failed = [f"{check['name']}: {check['detail']}" for check in health["checks"] if not check["ok"]]
     if failed:
         raise UnhealthyError("; ".join(failed))
-    _, usage = remote.ask("GET", f"{_path(name)}/usage")
+    _, usage = remote.ask("GET", f"{_path(name)}/usage", query={"own": "true"})
     return Report(image=status["versions"].get("image", "?"), usage=usage)
 
 

@@ -56,6 +56,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         log_group=acl.LOG_GROUP,
         ways=ways,
         vrrp_paths=paths(document),
+        sync=redundancy.sync(document),
         api_port=API_PORT,
         fast_path=document.fast_path,
         limited=any(limits.kept_out(document).values()),
@@ -80,6 +81,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **listening.elements(_listeners(document)),
         **wireguard.elements(document),
         **limits.kept_out(document),
+        **redundancy.elements(document),
     }
     yield Ruleset(
         table=TABLE,

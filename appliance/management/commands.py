@@ -150,6 +150,23 @@ def hits(remote: Callable[[], Remote], name: str) -> None:
 
 @appliance.command()
 @click.argument("name")
+@click.option("--own", is_flag=True, help="Of a redundant pair this one's alone, not both together.")
+@click.pass_obj
+def usage(remote: Callable[[], Remote], name: str, own: bool) -> None:
+    """Its traffic totals, as guests and users see them; of a redundant pair both routers' together."""
+    query = {"own": "true"} if own else None
+    _, answer = ask(remote, "GET", f"{path(name)}/usage", query=query)
+    table = Table("of", "sent bytes", "packets", "received bytes", "packets")
+    for of, counts in sorted(answer.items()):
+        numbers = (
+            counts.get(way, {}).get(unit) for way in ("sent", "received") for unit in ("bytes", "packets")
+        )
+        table.add_row(escape(of), *("-" if number is None else f"{number:,}" for number in numbers))
+    Console().print(table)
+
+
+@appliance.command()
+@click.argument("name")
 @click.option("--document", "only_document", is_flag=True, help="What it should be: JSON, secrets masked.")
 @click.pass_obj
 def show(remote: Callable[[], Remote], name: str, only_document: bool) -> None:

@@ -1,0 +1,49 @@
+"""What one router's daemons learn from outside and the other's don't: which servers are well, where peers
+of WireGuard are. The backup keeps what the primary says, and goes on with it once it is the primary."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.pair import servers, tunnels
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+
+
+class Sessions:
+    def __init__(self) -> None:
+        self._told: dict[str, Any] = {}
+        self._at = 0.0
+        self._endpoints: tunnels.Endpoints = {}
+
+    def word(self) -> Mapping[str, Any]:
+        """What a primary tells."""
+        if time.monotonic() - self._at > _LOOK_SECONDS:
+            self._at = time.monotonic()
+            for name, ask in (("down", servers.down), ("endpoints", tunnels.endpoints)):
+                _trying(lambda name=name, ask=ask: self._told.__setitem__(name, ask()))  # type: ignore[misc]
+        return self._told
+
+    def hear(self, said: Mapping[str, Any]) -> None:
+        """As the backup, what the primary tells."""
+        self._endpoints = said.get("endpoints", {})
+        _trying(lambda: servers.adopt(said.get("down", [])))
+
+    def go_on(self) -> None:
+        """As the new primary."""
+        _trying(self._begin)
+        _trying(servers.check_again)
+
+    def _begin(self) -> None:
+        if count := tunnels.begin(self._endpoints):
+            log.info("Began sessions with %d peers of WireGuard", count)
+
+
+def _trying(work: Callable[[], object]) -> None:
+    """A daemon that doesn't answer now is asked again with the next word."""
+    try:
+        work()
+    except (OSError, ValueError, LookupError) as error:
+        log.warning("What sessions the pair has: %r", error)
