@@ -332,7 +332,7 @@ class Connection:
     """Whether its peers are users, who have a session each: these outlive a change of what the next session
     begins with."""
     follows: bool = False
-    """Whether its own address may be another machine's: it begins where that comes, and ends where it goes."""
+    """Its own address may be another machine's: it begins where that comes, and ends where it goes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -158,9 +159,8 @@ def usage(remote: Callable[[], Remote], name: str, own: bool) -> None:
     _, answer = ask(remote, "GET", f"{path(name)}/usage", query=query)
     table = Table("of", "sent bytes", "packets", "received bytes", "packets")
     for of, counts in sorted(answer.items()):
-        numbers = (
-            counts.get(way, {}).get(unit) for way in ("sent", "received") for unit in ("bytes", "packets")
-        )
+        places = product(("sent", "received"), ("bytes", "packets"))
+        numbers = (counts.get(way, {}).get(unit) for way, unit in places)
         table.add_row(escape(of), *("-" if number is None else f"{number:,}" for number in numbers))
     Console().print(table)
 

@@ -1,8 +1,8 @@
 """Traffic totals of a document: those of its appliance, and of a redundant pair both routers' together, for
 each counts what it has carried.
 
-What was told once is never taken back. So the last totals of each of a pair are kept: one that can't be asked
-counts with these, and one that was built anew, and counts from 0 again, on top of them.
+What was told once is never taken back. So the last totals of each of a pair are kept: one that can't be
+asked counts with these, and one that was built anew, and counts from 0 again, on top of them.
 """
 
 import json

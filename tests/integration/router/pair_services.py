@@ -60,8 +60,10 @@ class Services:
         }
         value["tiers"] = {"guest0": {"acl": "front"}, "guest1": {"acl": "back"}}
         servers = {
-            "vm1": {"address": "10.1.1.10"}, "vm2": {"address": "10.1.1.11"}, "dead": {"address": "10.1.1.12"},
-        }  # fmt: skip
+            "vm1": {"address": "10.1.1.10"},
+            "vm2": {"address": "10.1.1.11"},
+            "dead": {"address": "10.1.1.12"},
+        }
         value["load_balancers"] = {
             "web": balancer(
                 FORWARDS, BALANCED, {key: {**item, "port": 8000} for key, item in servers.items()},

@@ -1,4 +1,4 @@
-"""Access lists, load balancers and VPN on a pair: the backup has all of it and keeps silent, and goes on with it."""
+"""Access lists, load balancers and VPN on a pair: the backup has all of it, is silent, and then takes over."""
 
 import time
 from collections.abc import Iterator
