@@ -39,7 +39,7 @@ class Services:
         networks = ("10.99.0.0/24", "10.1.1.0/24", "10.1.2.0/24")
         self.alice = WireGuardPeer(pair["road"].full, ("10.99.0.2/32",), networks)
         self.office = WireGuardPeer(
-            pair["office"].full, ("10.99.0.3/32",), (), port=51820, private_key=office
+            pair["office"].full, ("10.99.0.3/32",), networks[:1], port=51820, private_key=office
         )
         self.site = Peer(pair["site"].full, tree, directory / "site")
         self.laptop = Peer(pair["laptop"].full, tree, directory / "laptop")

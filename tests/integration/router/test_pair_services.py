@@ -1,4 +1,4 @@
-"""Access lists, load balancers and VPN on a pair: the backup has all of it, is silent, and then takes over."""
+"""Access lists, load balancers and VPN on a pair: the backup has them, is silent, and goes on with them."""
 
 import time
 from collections.abc import Iterator
