@@ -11,7 +11,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 UNSHARE := unshare --map-root-user --map-auto --mount --pid --fork --mount-proc
 BUILD := $(if $(filter 0,$(shell id -u)),,SYSVM_CACHE=$${SYSVM_CACHE:-$$HOME/.cache/sysvm} $(UNSHARE))
 
-.PHONY: help deps disk-deps vm-deps test-deps venv trees images devcloud devcloud-vm devcloud-down test test-unit test-vm golden schema bench \
+.PHONY: help deps disk-deps vm-deps test-deps venv trees images devcloud devcloud-vm devcloud-vpc devcloud-down test test-unit test-vm golden schema bench \
 	lint lock clean
 
 help: ## Say what there is to make
@@ -52,6 +52,9 @@ devcloud: deps venv ## Start the development cloud on this machine
 
 devcloud-vm: vm-deps ## The same with virtual machines, through a libvirt of its own
 	$(SUDO) $(BIN)/sysvm devcloud --vm up
+
+devcloud-vpc: deps venv ## A VPC on a redundant pair of routers, whose primary is killed
+	$(SUDO) $(BIN)/sysvm devcloud --vpc --redundant up
 
 devcloud-down: venv ## Remove the development cloud, also after a crash
 	$(SUDO) $(BIN)/sysvm devcloud down

@@ -28,7 +28,7 @@ _ROUNDS = 5
 _CONNECTIONS = 100
 _ADDRESS = "192.0.2.100"
 _WHAT = f"""\
-The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by source
+The primary's cables are cut and its container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by source
 NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping have run for 5 s.
 Milliseconds without an answer to a datagram. `keepalived alone` is two namespaces
 with nothing but the shortest keepalived.conf of one instance and one address, whose first one dies, and
@@ -86,7 +86,7 @@ def _killed(pair: PairLab, say: Say) -> tuple[str, str, int, int]:
             pings = Pings(pair["vm1"], WEB)
             time.sleep(5)
             before = [set(flow.seen) for flow in (*streams, *datagrams)]
-            pair.containers.kill(primary)
+            pair.power_cut(primary)
             time.sleep(4)
             pings.stop()
             for flow in (*streams, *datagrams):

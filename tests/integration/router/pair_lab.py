@@ -168,6 +168,13 @@ class PairLab:
         finally:
             self._switch("ip", "link", "set", port, "up")
 
+    def power_cut(self, name: str) -> None:
+        """Nothing of it is heard any more from this moment on. A container that is killed is a kernel that goes
+        on forwarding until its namespace is gone."""
+        for mac in macs(name).values():
+            self._switch("ip", "link", "set", port_name(full_name(self.containers.cloud, name), mac), "down")
+        self.containers.kill(name)
+
     @contextmanager
     def parted(self, name: str, link: str, client: str) -> Iterator[None]:
         """Without a way between a router's card and a client on the same segment (bridge(8), isolated)."""
