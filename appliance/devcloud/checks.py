@@ -259,7 +259,9 @@ def curl(url: str, seconds: str, *options: str) -> list[str]:
 def answered(text: str) -> str:
     """`SERVER saw CLIENT`, as the answering server says."""
     head, _, body = text.replace("\r", "").partition("\n\n")
-    server = next((line.split(": ")[1] for line in head.splitlines() if line.startswith("X-Server")), "?")
+    # A load balancer between the two writes names of headers in lower case.
+    headers = (line.partition(": ") for line in head.splitlines())
+    server = next((value for name, _, value in headers if name.lower() == "x-server"), "?")
     return f"{server} saw {body.strip()}"
 
 

@@ -99,7 +99,8 @@ def up(chosen: Chosen) -> None:
             raise click.ClickException(str(error)) from error
     if failed:
         inside = "r1" if chosen.vpc else "router"
-        raise click.ClickException(f"{failed} checks failed; `sysvm devcloud shell {inside}` looks inside")
+        many = "1 check" if failed == 1 else f"{failed} checks"
+        raise click.ClickException(f"{many} failed; `sysvm devcloud shell {inside}` looks inside")
     console.print(
         f"[bold]{cloud}[/] is up and proven after {time.monotonic() - began:.1f} s; it goes on running. "
         "Next: sysvm devcloud status | shell NAME | down"

@@ -14,7 +14,7 @@ _LOOK_SECONDS = 1.0
 
 class Sessions:
     def __init__(self) -> None:
-        self._told: dict[str, Any] = {}
+        self._told: Mapping[str, Any] = {}
         self._at = 0.0
         self._endpoints: tunnels.Endpoints = {}
 
@@ -22,9 +22,13 @@ class Sessions:
         """What a primary tells."""
         if time.monotonic() - self._at > _LOOK_SECONDS:
             self._at = time.monotonic()
-            for name, ask in (("down", servers.down), ("endpoints", tunnels.endpoints)):
-                _trying(lambda name=name, ask=ask: self._told.__setitem__(name, ask()))  # type: ignore[misc]
+            _trying(self._look)
         return self._told
+
+    def _look(self) -> None:
+        # Another dictionary each time: a thread that tells the last one isn't disturbed.
+        self._told = {**self._told, "down": servers.down()}
+        self._told = {**self._told, "endpoints": tunnels.endpoints()}
 
     def hear(self, said: Mapping[str, Any]) -> None:
         """As the backup, what the primary tells."""

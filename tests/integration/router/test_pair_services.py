@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from balanced import curl
@@ -127,7 +128,34 @@ def test_the_primary_dies_and_all_of_it_goes_on(vpc: Services) -> None:
     assert "DOWN" in str(states)
     vpc.connect()
     until(lambda: vpc.session("r2", "alice")["state"] == "up", seconds=20)
-    assert pair["laptop"].run("ping", "-n", "-c", "1", "-W", "5", "10.1.1.10")
+    assert curl(pair["laptop"], "http://10.1.1.10:8000/")["server"] == "vm1"
+
+
+def test_a_tier_goes_and_comes_without_a_flip(vpc: Services) -> None:
+    pair = vpc.pair
+
+    def without(name: str) -> dict[str, Any]:
+        value = vpc.document(name)
+        for section in ("interfaces", "tiers", "source_nat"):
+            del value[section]["guest1"]
+        del value["acls"]["back"]
+        return value
+
+    changes = pair.changes()
+    with (
+        Flow(pair["road"], "10.1.1.10", 80, udp=False, interval=0.05, own="10.99.0.2") as user,
+        Flow(pair["site"], "10.1.1.10", 80, udp=False, interval=0.05, own=SITE) as site,
+    ):
+        for make in (without, vpc.document):
+            pair.put(make)
+            time.sleep(1)
+        for flow in (user, site):
+            flow.stop(grace=20)
+    assert pair.changes() == changes
+    assert [(flow.error, flow.lost) for flow in (user, site)] == [(None, 0)] * 2
+    assert pair["vm1"].ask("10.1.2.10", 7, seconds=2) is not None
+    for name in pair.routers:
+        until(lambda name=name: vpc.drift(name) == [], seconds=10)
 
 
 def test_a_planned_switch_over_and_back(vpc: Services) -> None:
