@@ -18,6 +18,7 @@ from appliance.devcloud.layout import (
     MANAGEMENT,
     MANAGEMENT_ADDRESS,
     MANAGEMENT_MAC,
+    WEB_ADDRESS,
 )
 from appliance.devcloud.vpc import echo, intent, peers
 from appliance.devcloud.vpc.checks import VpcProver
@@ -121,7 +122,7 @@ def start_again(form: Form, remote: Remote, name: str) -> None:
 
 
 def _echo(cloud: str) -> Daemon:
-    argv = (sys.executable, str(Path(echo.__file__)), str(ECHO_PORT))
+    argv = (sys.executable, str(Path(echo.__file__)), str(ECHO_PORT), WEB_ADDRESS)
     return Daemon(cloud=cloud, name="internet-echo", namespace=INTERNET, argv=argv)
 
 

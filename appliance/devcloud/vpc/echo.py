@@ -1,4 +1,4 @@
-"""Sends lines and datagrams back to whom they came from: `python echo.py PORT`."""
+"""Sends lines and datagrams back to whom they came from: `python echo.py PORT [ADDRESS]`."""
 
 import socketserver
 import sys
@@ -28,7 +28,8 @@ class Connections(socketserver.ThreadingTCPServer):
 
 
 if __name__ == "__main__":
-    place = ("0.0.0.0", int(sys.argv[1]))  # noqa: S104
+    # A datagram's answer comes from the address that was asked only where there is but one.
+    place = (sys.argv[2] if len(sys.argv) > 2 else "0.0.0.0", int(sys.argv[1]))  # noqa: S104
     with Connections(place, Lines) as connections, socketserver.UDPServer(place, Datagrams) as datagrams:
         threading.Thread(target=datagrams.serve_forever, daemon=True).start()
         connections.serve_forever()

@@ -21,11 +21,13 @@ from appliance.devcloud.vpc.layout import (
     OFFICE,
     OFFICE_HOST,
     PUBLIC_ADDRESS,
+    ROUTERS,
     USER_ADDRESS,
     WEB1,
 )
 from appliance.runtime import namespace
 from appliance.runtime.naming import full_name
+from appliance.runtime.segment import Switch, port_name
 
 Progress = Callable[[str], None]
 _BEFORE_SECONDS, _SECONDS = 3.0, 14.0
@@ -116,7 +118,7 @@ def run(prover: VpcProver, start_again: Callable[[str], None], *, progress: Prog
         time.sleep(_BEFORE_SECONDS)
         progress(f"killing {killed}, the primary")
         moment = time.monotonic()
-        prover.runtime.kill(killed)
+        _cut_the_power(prover, killed)
         _until_primary(prover, heir)
         progress(f"{heir} says that it is the primary, {time.monotonic() - moment:.1f} s later")
         outcomes = []
@@ -173,6 +175,16 @@ def _words(outcome: Outcome) -> str:
     if outcome.broken:
         return outcome.broken
     return f"{outcome.answered} of {outcome.sent} answered, {outcome.silence:.2f} s of silence"
+
+
+def _cut_the_power(prover: VpcProver, name: str) -> None:
+    """Its cables first: the kernel that a container shares with all others would still answer for it."""
+    full = full_name(prover.cloud, name)
+    (router,) = (each for each in ROUTERS if each.name == name)
+    switch = Switch(prover.cloud)
+    lines = "\n".join(f"link set {port_name(full, mac)} down" for mac in router.cards.values())
+    namespace.run(switch.namespace, ["ip", "-batch", "-"], stdin=lines, check=True)
+    prover.runtime.kill(name)
 
 
 def _until_primary(prover: VpcProver, heir: str) -> None:
