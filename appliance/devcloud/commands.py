@@ -94,7 +94,7 @@ def up(chosen: Chosen) -> None:
                 Console().print(_checks(result.verdicts))
                 failed += result.failed
                 if not failed:
-                    console.print(f"{result.killed} was killed: no connection was lost")
+                    console.print(result.sentence)
         except (MachineError, RemoteError, UnhealthyError, WentBackError, RuntimeError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     if failed:
@@ -120,16 +120,14 @@ def _checks(verdicts: Iterable[Verdict]) -> Table:
 
 def _flows(result: Failover) -> Table:
     """What became of each flow."""
-    numbers = (Column(heading, justify="right") for heading in ("sent", "answered", "late", "lost"))
-    silent = Column("silent for", justify="right")
-    table = Table("", "flow", *numbers, silent, "", box=box.SIMPLE_HEAD)
+    headings = ("sent", "answered", "late", "lost", "silence")
+    numbers = (Column(heading, justify="right") for heading in headings)
+    broken = ["broken by"] if any(each.broken for each in result.outcomes) else []
+    table = Table("", "flow", *numbers, *broken, box=box.SIMPLE_HEAD)
     for each in result.outcomes:
-        # Nobody sends a datagram again: what came while there was no primary is gone, and the flow goes on.
-        note = each.broken or ("datagrams" if each.lost and not each.kind.is_kept else "")
         counts = (each.sent, each.answered, each.late, each.lost)
-        table.add_row(
-            _mark(each.ok), each.kind.what, *map(str, counts), f"{each.silence:.2f} s", escape(note)
-        )
+        why = [escape(each.broken)] if broken else []
+        table.add_row(_mark(each.ok), each.kind.what, *map(str, counts), f"{each.silence:.2f} s", *why)
     return table
 
 
