@@ -21,8 +21,8 @@ from appliance.runtime.runtime import Hardware, Interface, Machine, MachineError
 HEALTHY_SECONDS = 120.0
 """How long a new machine has to report that it is right, an emulated one more."""
 _SETTLED_SECONDS = 30.0
-"""A machine that runs may be in the middle of a push. Its health checks are made every 15 s, and the other one
-of its pair may be back since the last ones."""
+"""A machine that runs may be in the middle of a push. Its health checks are made every 15 s, and the other
+one of its pair may be back since the last ones."""
 _POLL = 1.0
 
 Progress = Callable[[str], None]
