@@ -192,7 +192,8 @@ class Pair:
                 if ":" not in text:
                     names.setdefault(link, []).append(text.partition("/")[0])
             leases.adopt(said["leases"], current.dhcp, names)
-            self._sessions.hear(said["sessions"])
+            # Of another version, while the two are upgraded, it may not say it.
+            self._sessions.hear(said.get("sessions", {}))
         fetched.adopt(said["fetched"], current.key("fetched passwords"))
 
     def _is_split(self) -> bool:
