@@ -47,8 +47,8 @@ vm-deps: venv ## Install what virtual machines need: libvirt, QEMU, and a place 
 	@$(BIN)/python -c 'import libvirt' 2>/dev/null || ln -sf /usr/lib/python3/dist-packages/libvirt*.py \
 		/usr/lib/python3/dist-packages/libvirtmod*.so $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 
-devcloud: deps venv ## Start the development cloud on this machine
-	$(SUDO) $(BIN)/sysvm devcloud up
+devcloud: deps venv ## Start the development cloud on this machine (ARGS="--vpc --redundant": a VPC on a pair)
+	$(SUDO) $(BIN)/sysvm devcloud $(ARGS) up
 
 devcloud-vm: vm-deps ## The same with virtual machines, through a libvirt of its own
 	$(SUDO) $(BIN)/sysvm devcloud --vm up
