@@ -186,14 +186,17 @@ class Pair:
 
     def _hear(self, said: Mapping[str, Any]) -> None:
         current = self._settings
+        # Of another version, while the two are upgraded, it may not say it.
+        sessions = said.get("sessions", {})
+        if self._state != "primary" and said["state"] == "primary":
+            self._sessions.learn(sessions)
         if self._state == "backup" and said["state"] == "primary":
             names: dict[str, list[str]] = {}
             for link, text in current.addresses:
                 if ":" not in text:
                     names.setdefault(link, []).append(text.partition("/")[0])
             leases.adopt(said["leases"], current.dhcp, names)
-            # Of another version, while the two are upgraded, it may not say it.
-            self._sessions.hear(said.get("sessions", {}))
+            self._sessions.adopt(sessions)
         fetched.adopt(said["fetched"], current.key("fetched passwords"))
 
     def _is_split(self) -> bool:

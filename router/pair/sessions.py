@@ -30,9 +30,12 @@ class Sessions:
         self._told = {**self._told, "down": servers.down()}
         self._told = {**self._told, "endpoints": tunnels.endpoints()}
 
-    def hear(self, said: Mapping[str, Any]) -> None:
-        """As the backup, what the primary tells."""
+    def learn(self, said: Mapping[str, Any]) -> None:
+        """What the primary tells, as soon as it is heard: it may be the last."""
         self._endpoints = said.get("endpoints", {})
+
+    def adopt(self, said: Mapping[str, Any]) -> None:
+        """As the backup, be as the primary is."""
         _trying(lambda: servers.adopt(said.get("down", [])))
 
     def go_on(self) -> None:

@@ -44,6 +44,15 @@ def vpc(made: Services) -> Services:
     pair.make_primary("r1")
     until(lambda: made.alice.handshake() and made.office.handshake(), seconds=40, what="handshakes")
     until(lambda: made.session("r1", "site")["state"] == "up", seconds=40, what="the site is connected")
+    for client in ("road", "site"):
+        source = ("--interface", SITE) if client == "site" else ()
+        until(
+            lambda client=client, source=source: curl(
+                pair[client], "http://10.1.1.10:8000/", *source, check=False
+            ),
+            seconds=40,
+            what=f"{client} is connected",
+        )
     return made
 
 
