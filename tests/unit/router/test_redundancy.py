@@ -50,7 +50,7 @@ def test_what_services_want_on_a_shared_link_is_keepaliveds() -> None:
     block = content(wanted, "keepalived.conf").partition("virtual_ipaddress_excluded {")[2]
     assert [line.strip() for line in block.partition("}")[0].strip().splitlines()] == [
         "10.1.1.1/24 dev guest0 no_track",
-        "169.254.169.254/32 dev guest0 no_track",
+        "169.254.169.254/32 dev guest0 label guest0:meta no_track",
         "203.0.113.5/24 dev public0 no_track",
         "203.0.113.6/24 dev public0 no_track",
     ]
