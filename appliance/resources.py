@@ -77,8 +77,7 @@ class ReceiveQueues:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
     """An address with its prefix length (`10.1.1.1/24`) on a link. A label, of an IPv4 one, begins with the
-    link's name (IFA_LABEL, rtnetlink(7)); a daemon that serves the link by its name doesn't serve what has one.
-    """
+    link's name (IFA_LABEL, rtnetlink(7)); who serves the link by its name doesn't serve what has one."""
 
     link: str
     address: str
