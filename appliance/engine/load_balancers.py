@@ -156,6 +156,11 @@ def _place(server: BackendServer) -> str:
     return f"{address}:{server.port} id {server.number} weight {server.weight} {server.options}".rstrip()
 
 
+def is_checked(server: BackendServer) -> bool:
+    """Whether HAProxy asks it for life."""
+    return server.options.startswith("check ")
+
+
 def digest(item: LoadBalancers) -> str:
     """Of all that no running process can be told."""
     structure = "\0".join((item.text, *(backend.text for backend in item.backends.values())))
@@ -235,13 +240,21 @@ def _reload(item: LoadBalancers) -> None:
 def _leave_state(item: LoadBalancers) -> None:
     """Tell the next process which servers are down (HAProxy's configuration manual, server-state-file), or
     it would send clients there until it has found out by itself. All else is as the configuration says."""
+    # Who isn't asked for life is never down.
+    asked = {
+        (name, place): server
+        for name, backend in item.backends.items()
+        for place, server in backend.servers.items()
+        if is_checked(server)
+    }
+    if not asked:
+        return
     with haproxy.Session() as session:
         version, head, *lines = session.ask("show servers state").splitlines()
     kept = []
     for line in lines:
         field = line.split(" ")
-        backend = item.backends.get(field[1]) if len(field) > 19 else None
-        server = backend.servers.get(field[3]) if backend else None
+        server = asked.get((field[1], field[3])) if len(field) > 19 else None
         # Of its address and port, and not in maintenance.
         if server and (field[4], field[18], field[6]) == (server.address, str(server.port), "0"):
             field[7] = field[8] = str(server.weight)
@@ -345,7 +358,7 @@ def _order(commands: Sequence[str]) -> None:
 def _add(there: str, server: BackendServer) -> None:
     with haproxy.Session() as session:
         session.order(f"add server {there} {_place(server)}", expect=("New server registered.",))
-        if server.options.startswith("check "):
+        if is_checked(server):
             session.order(f"enable health {there}")
         if not server.maintenance:
             session.order(f"enable server {there}")
