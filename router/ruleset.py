@@ -22,7 +22,7 @@ from router import (
     wireguard,
 )
 from router.document import RouterDocument
-from router.forwarding import forwarding
+from router.forwarding import any_of, forwarding
 from router.listening import Listener
 from router.network import guest_networks
 from router.paths import paths
@@ -52,6 +52,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         "nftables/router.nft.j2",
         networks=networks,
         forwarding=forwarding(document),
+        any_of=any_of,
         acls=acl.directions(document),
         log_group=acl.LOG_GROUP,
         ways=ways,
