@@ -15,6 +15,7 @@ from router.elements import Span
 _FEW = 16
 """So many rules behind one that goes are looked at whether they stay."""
 
+
 @dataclass(frozen=True, slots=True)
 class Prefix:
     """A network as its length and its leading bits."""
@@ -142,9 +143,7 @@ class Layering:
     def remove(self, name: str, rule: Rule) -> bool:
         """Take one away. False, and nothing done, where others might move."""
         layer = self.layers[name]
-        behind = {
-            other for number, other, at in self._met(rule) if number > rule.number and at == layer + 1
-        }
+        behind = {other for number, other, at in self._met(rule) if number > rule.number and at == layer + 1}
         # One that lies upon another rule of the same layer, too, stays where it is.
         if len(behind) > _FEW or not all(self._held(other, layer, without=name) for other in behind):
             return False

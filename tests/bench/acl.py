@@ -30,9 +30,9 @@ def run(say: Say) -> str:
     return "\n\n".join(
         [
             f"{_COUNT:,} rules: four in five about one host and a port or a range of them, some about a "
-            "network, of either family, each fiftieth a drop; and one last that drops the rest. PUT to a router "
-            "that has none; then one change beside them. Over HTTPS, applied and verified when the answer "
-            f"comes; medians of {_PUTS} and {_PATCHES}.",
+            "network, of either family, each fiftieth a drop; and one last that drops the rest. PUT to a "
+            "router that has none; then one change beside them. Over HTTPS, applied and verified when the "
+            f"answer comes; medians of {_PUTS} and {_PATCHES}.",
             table(["", "ms", "of it applying"], rows),
         ]
     )

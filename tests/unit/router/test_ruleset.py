@@ -35,7 +35,9 @@ def test_sources_on_a_guests_side() -> None:
     assert sources(a="10.8.0.0/16", b="10.10.0.0/16") == [
         "{ 0.0.0.0/32, 10.1.1.0/24, 10.8.0.0/16, 10.10.0.0/16 } return"
     ]
-    assert sources(a="10.0.0.0/8") == ["10.0.0.0/8 return", "0.0.0.0/32 return"], "wider than its own network"
+    assert sources(a="10.0.0.0/8") == ["10.0.0.0/8 return", "0.0.0.0/32 return"], (
+        "wider than its own network"
+    )
     assert sources(a="0.0.0.0/1") == ["0.0.0.0/1 return"]
     assert sources(a="0.0.0.0/1", b="128.0.0.0/1") == ["{ 0.0.0.0/0 } return"]
 
