@@ -170,10 +170,10 @@ def _text(seen: Mapping[str, list[Seen]]) -> str:
         rows.append([mode, f"{took:,.0f}", f"{plain / took:.0%}", f"{carried:,.0f}", f"{ratio:.0%}"])
     head = ["", "ns for a datagram", "packet rate's ratio", "TCP Mbit/s", "ratio"]
     text = (
-        "A container on this machine's own kernel, which forwards in the sender's time: his processor's time "
-        "for a datagram of 22 bytes, to an end that drops it, is what it costs to send and to forward. TCP by "
-        f"iperf3 comes in pieces of up to 64 KiB. Medians of {_ROUNDS} rounds in turn, {_SECONDS} s each; "
-        "ratios are to plain NAT's."
+        "A container on this machine's own kernel, which forwards in the sender's time: his processor's "
+        "time for a datagram of 22 bytes, to an end that drops it, is what it costs to send and to forward. "
+        f"TCP by iperf3 comes in pieces of up to 64 KiB. Medians of {_ROUNDS} rounds in turn, {_SECONDS} s "
+        "each; ratios are to plain NAT's."
     )
     return f"{text}\n\n{table(head, rows)}"
 
