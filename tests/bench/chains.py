@@ -20,7 +20,7 @@ from tests.bench.benchmark import Say, table
 from tests.bench.lab import GUEST, PUBLIC, PUBLIC_CLIENT, Lab, laboratory
 
 TITLE = "Forwarding by chains alone"
-_ROUNDS = 9
+_ROUNDS = 7
 _SECONDS = 1
 _PORT = 7
 _BURST = 1_000
