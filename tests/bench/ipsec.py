@@ -38,8 +38,8 @@ def run(say: Say) -> str:
         [
             "TCP from a guest to a server behind the other site, AES-256-GCM, medians of "
             f"{_ROUNDS} rounds in turn, {_SECONDS} s each. By hand: strongSwan with swanctl.conf in a plain "
-            "namespace in the router's place. Both tunnels are there all the time, to one other end, and have "
-            "their IPsec in user space, for this machine's kernel has none.",
+            "namespace in the router's place. Both tunnels are there all the time, to one other end, and "
+            "have their IPsec in user space, for this machine's kernel has none.",
             table(
                 ["tunnel", "Mbit/s"],
                 [
