@@ -48,13 +48,11 @@ _KERNEL = {
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
     ways = ways_out.ways_out(document)
-    text = render(
+    text = acl.text(document) + render(
         "nftables/router.nft.j2",
         networks=networks,
         forwarding=forwarding(document),
         any_of=any_of,
-        acls=acl.directions(document),
-        log_group=acl.LOG_GROUP,
         ways=ways,
         vrrp_paths=paths(document),
         api_port=API_PORT,
