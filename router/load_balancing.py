@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
-from appliance.memo import per_key, per_sections
+from appliance.memo import per_item, per_key, per_sections
 from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
 from appliance.template import milliseconds, render
 from router.document import (
@@ -70,8 +70,12 @@ def _proxied(document: RouterDocument) -> Mapping[str, LoadBalancer]:
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of those that the router's own process serves: what is led on to a guest is none."""
-    for item in _proxied(document).values():
-        yield Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
+    yield from map(_listener, _proxied(document).values())
+
+
+@per_item
+def _listener(item: LoadBalancer) -> Listener:
+    return Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:

@@ -21,7 +21,7 @@ from appliance.engine.host import Host
 from appliance.resources import Backend, BackendServer, LoadBalancers
 
 KIND = "LoadBalancers"
-_MADE, _CHECKED = "load balancers", "checked load balancers"
+_MADE, _CHECKED, _CURRENT = "load balancers", "checked load balancers", "current load balancers"
 """Of what is kept as seen."""
 _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
@@ -54,6 +54,7 @@ def _certificates(host: Host) -> Path:
 def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     running, servers = _observe(item)
     current = running == digest(item) and has_numbers(item, servers)
+    host.seen[_CURRENT] = item, current
     made = _made(item, host)
     yield from _shown(item, host, loaded=running is not None, fresh=fresh)
     if current:
@@ -181,8 +182,7 @@ def _removal(path: Path) -> Change:
 def check(item: LoadBalancers, host: Host) -> str:
     """Have HAProxy look at what it would load; what it says against it, if anything. Sections that it has
     passed before aren't asked about again: they stand each for itself."""
-    running, servers = _observe(item)
-    if running == digest(item) and has_numbers(item, servers):
+    if _is_current(item, host):
         return ""
     passed: dict[str, str] = host.seen.get(_CHECKED, {})
     sections = {name: made.section for name, made in _made(item, host).items()}
@@ -193,6 +193,15 @@ def check(item: LoadBalancers, host: Host) -> str:
     if not words:
         host.seen[_CHECKED] = {name: common + text for name, text in sections.items()}
     return words
+
+
+def _is_current(item: LoadBalancers, host: Host) -> bool:
+    """Whether the running process can be told all that is wanted: as the plan that is checked found it."""
+    kept: tuple[LoadBalancers, bool] | None = host.seen.get(_CURRENT)
+    if kept is not None and kept[0] is item:
+        return kept[1]
+    running, servers = _observe(item)
+    return running == digest(item) and has_numbers(item, servers)
 
 
 def _refusal(item: LoadBalancers, sections: str) -> str:
