@@ -21,6 +21,7 @@ from appliance.engine import (
     route,
     rule,
     ruleset,
+    shaping,
     sysctl,
     tunnel_link,
     unit,
@@ -28,6 +29,7 @@ from appliance.engine import (
 )
 from appliance.engine.change import Change
 from appliance.engine.host import NETWORK, Host
+from appliance.shaping import Shaping
 
 
 class Kind(Protocol):
@@ -72,7 +74,7 @@ class Plan:
 
 def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = False) -> Plan:
     """The steps from what is observed to what is wanted, in the order in which they must be taken."""
-    wanted = tuple(wanted)
+    wanted = shaping.settled(tuple(wanted), host)
     by_kind: dict[type, list[Any]] = {}
     for resource in wanted:
         by_kind.setdefault(type(resource), []).append(resource)
@@ -90,6 +92,7 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
     changes += ipsec.plan(held, host, fresh=fresh)
+    changes += shaping.plan(by_kind.get(Shaping, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 
@@ -98,7 +101,8 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
-    late = (unit.KIND, leases.KIND, *ipsec.LATE)
+    # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
+    late = (unit.KIND, leases.KIND, *ipsec.LATE, shaping.KIND)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")
