@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
-from appliance.memo import per_key, per_sections
+from appliance.memo import per_item, per_key, per_sections
 from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
 from appliance.template import milliseconds, render
 from router.document import (
@@ -74,12 +74,16 @@ def _proxied(document: RouterDocument) -> Mapping[str, LoadBalancer]:
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of those that the router's own process serves: what is led on to a guest is none."""
-    for item in _proxied(document).values():
-        yield Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
+    yield from map(_listener, _proxied(document).values())
     redundancy = document.redundancy
     if redundancy is not None and _proxied(document):
         own = paths(document)[redundancy.sync].address
         yield Listener(own, PROTOCOLS["tcp"], (PEERS_PORT, PEERS_PORT))
+
+
+@per_item
+def _listener(item: LoadBalancer) -> Listener:
+    return Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
 
 
 def _localpeer(document: RouterDocument) -> str:
