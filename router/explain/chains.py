@@ -18,7 +18,7 @@ def origins(document: RouterDocument, stage: Stage) -> Iterator[str]:
     chain, link = stage.chain, stage.link_in
     if stage.table == limits.TABLE:
         yield from _of_limit(document, stage)
-    elif chain == "spoofed":
+    elif chain in ("spoofed", "from_outside", f"from_{link}"):
         yield from _of_spoofing(document, stage)
     elif chain == "spoofed_tunnel":
         yield from (
