@@ -103,7 +103,7 @@ def test_static_nat_both_ways(ask: Any) -> None:
     found = ask(OUTSIDE, "203.0.113.6", port=9)
     assert seen(found) == ("forwarded", "/firewall/ingress/rules/all")
     assert found.leaves.destination == "10.1.1.11"
-    assert found.stages[1]["pointers"] == ["/static_nat/203.0.113.6"]
+    assert ["/static_nat/203.0.113.6"] in [stage["pointers"] for stage in found.stages]
     found = ask("10.1.1.11", OUTSIDE, port=9)
     assert found.leaves.source == "203.0.113.6"
     assert found.stages[-1]["pointers"] == ["/static_nat/203.0.113.6"]
