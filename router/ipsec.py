@@ -162,8 +162,8 @@ def _yes(value: bool) -> str:
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Where peers speak to the router: IKE, ESP in UDP and ESP itself."""
     addresses = {tunnel.local_address for tunnel in document.ipsec.values()}
-    if document.remote_access is not None:
-        addresses.add(document.remote_access.ikev2.address)
+    if (access := document.remote_access) is not None:
+        addresses |= {server.address for server in (access.ikev2, access.l2tp) if server is not None}
     for address in sorted(addresses):
         for ports in _IKE_PORTS:
             yield Listener(address=address, protocol=17, ports=ports, open=True)

@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 from collections.abc import Mapping
 
-from appliance.engine import checksum
+from appliance.engine import checksum, l2tp
 from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute, NetlinkError
 
@@ -23,6 +23,7 @@ def probe(nft: Nft) -> Mapping[str, bool]:
         "wireguard": _has_link_kind("wireguard"),
         "vxlan": _has_link_kind("vxlan", vxlan_id=1),
         "ipsec": _has_esp(),
+        "l2tp": l2tp.available(),
     }
 
 

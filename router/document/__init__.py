@@ -37,7 +37,7 @@ from router.document.load_balancing import (
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.redundancy import Path, Redundancy, Tracking
-from router.document.remote_access import Ikev2, RemoteAccess, User
+from router.document.remote_access import Ikev2, L2tp, RemoteAccess, User
 from router.document.text import Base64, LineText, OptionText, Verdict
 from router.document.wireguard import WireGuard, WireGuardListen, WireGuardPeer
 
@@ -109,6 +109,7 @@ __all__ = [
     "Ikev2",
     "Ingress",
     "IngressRule",
+    "L2tp",
     "LeaseSeconds",
     "Limit",
     "Limits",

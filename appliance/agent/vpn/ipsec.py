@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.agent.vpn.session import Session, State
-from appliance.engine import charon, tunnel_link
+from appliance.engine import charon
 from appliance.engine.charon import MARK, Association
+from appliance.engine.ipsec import supported
 from appliance.resources import Connection, Resource, SharedSecret
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Ipsec:
                 for connection in connections:
                     if connection.initiate and connection.name in loaded:
                         self._initiate(asked, connection, loaded[connection.name], found)
-                if all(item.name in loaded for item in connections if _supported(item)):
+                if all(item.name in loaded for item in connections if supported(item)):
                     return
         self._heal()
 
@@ -173,10 +174,6 @@ class Ipsec:
 def _state(connection: Connection, *, up: bool, begun: bool) -> State:
     if up:
         return "up"
-    if not _supported(connection):
+    if not supported(connection):
         return "unsupported"
     return "connecting" if begun else "down"
-
-
-def _supported(connection: Connection) -> bool:
-    return connection.link == tunnel_link.SHARED_LINK or tunnel_link.available()
