@@ -32,6 +32,10 @@ _TERM_SECONDS = 2.0
 _UP = 1
 
 
+class L2tpError(Exception):
+    """A session that doesn't end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     link: str
@@ -106,21 +110,21 @@ def _read(path: Path) -> Session | None:
 def _lives(session: Session) -> bool:
     """Whether it is the same pppd still, and has its link."""
     try:
-        return (
-            Path(f"/proc/{session.pid}/comm").read_text().strip() == "pppd"
-            and int((_LINKS / session.link / "flags").read_text(), 16) & _UP != 0
-        )
+        name, _, state = Path(f"/proc/{session.pid}/stat").read_text().partition("(")[2].rpartition(") ")
+        up = int((_LINKS / session.link / "flags").read_text(), 16) & _UP
     except (OSError, ValueError):
         return False
+    return name == "pppd" and not state.startswith("Z") and up != 0
 
 
 def _end(session: Session) -> None:
     """With a word to the other side; by force where that takes long. Either way its link goes at once."""
-    with suppress(ProcessLookupError):
-        os.kill(session.pid, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(session.pid, number)
         deadline = time.monotonic() + _TERM_SECONDS
-        while _lives(session):
-            if time.monotonic() > deadline:
-                os.kill(session.pid, signal.SIGKILL)
-                deadline = time.monotonic() + _TERM_SECONDS
+        while _lives(session) and time.monotonic() < deadline:
             time.sleep(0.01)
+        if not _lives(session):
+            return
+    raise L2tpError(f"{session.link} of {session.user} is still there")

@@ -102,6 +102,20 @@ _UP = """#!/bin/sh
 ip route add {reached} dev "$1"
 echo "$4 $DNS1" > /run/{name}/ready
 """
+_SEND = """
+import socket
+sender = socket.socket(type=socket.SOCK_DGRAM)
+sender.bind(("{source}", 0))
+sender.sendto(b"x", ("{to}", {port}))
+"""
+_ASK = """
+import socket
+asking = socket.socket(type=socket.SOCK_DGRAM)
+asking.bind(("", 1701))
+asking.settimeout(20)
+asking.sendto(bytes.fromhex("{content}"), ("{server}", 1701))
+asking.recv(2048)
+"""
 
 
 @dataclass
@@ -159,6 +173,15 @@ class L2tpClients:
             f"-p /run/{name}/pid > /run/{name}/xl2tpd.log 2>&1 & echo $! > /run/{name}/xl2tpd.pid; "
             f"until test -p /run/{name}/control; do sleep 0.1; done; echo 'c vpn' > /run/{name}/control"
         )
+
+    def send(self, name: str, *, source: str, to: str, port: int) -> None:
+        """A datagram."""
+        self.inside(name, f"python3 -c {shlex.quote(_SEND.format(source=source, to=to, port=port))}")
+
+    def answered(self, name: str, content: bytes, *, server: str) -> bool:
+        """Whether a datagram from L2TP's port to L2TP's port is; nothing else may have that."""
+        text = _ASK.format(content=content.hex(), server=server)
+        return self.does(name, f"python3 -c {shlex.quote(text)}")
 
     def given(self, name: str) -> list[str]:
         """Its own address and DNS server, once it is connected."""

@@ -70,8 +70,8 @@ def dial(clients: L2tpClients, user: str, password: str = "", *, reached: str = 
     )
 
 
-def begins(lab: Between) -> bool:
-    """Whether L2TP in the clear gets any answer: a request for a tunnel (SCCRQ, RFC 2661, section 6.1)."""
+def request() -> bytes:
+    """For a tunnel: SCCRQ (RFC 2661, section 6.1)."""
     words = (
         (0, struct.pack("!H", 1)),  # message type
         (2, b"\1\0"),  # protocol version
@@ -83,18 +83,19 @@ def begins(lab: Between) -> bool:
     content = b"".join(
         struct.pack("!HHH", 0x8000 | len(value) + 6, 0, kind) + value for kind, value in words
     )
-    request = struct.pack("!HHHHHH", 0xC802, len(content) + 12, 0, 0, 0, 0) + content
+    return struct.pack("!HHHHHH", 0xC802, len(content) + 12, 0, 0, 0, 0) + content
+
+
+def answered_in_the_clear(lab: Between) -> bool:
     asking = lab.socket("net", socket.SOCK_DGRAM)
     asking.settimeout(3)
-    try:
-        for _ in range(2):
-            asking.sendto(request, (PUBLIC, 1701))
-            try:
-                return bool(asking.recv(2048))
-            except TimeoutError:
-                continue
-    except ConnectionRefusedError:
-        pass
+    asking.connect((PUBLIC, 1701))
+    for _ in range(2):
+        try:
+            asking.send(request())
+            return bool(asking.recv(2048))
+        except (TimeoutError, ConnectionRefusedError):
+            continue
     return False
 
 
@@ -144,16 +145,15 @@ def test_what_users_may_not(lab: tuple[Between, L2tpClients]) -> None:
     """After the first test: both are connected."""
     router, clients = lab
     bob = sessions(router)["bob@example.org"]["addresses"][0]
-    assert not begins(router)
+    assert not answered_in_the_clear(router)
     for there in (NOT_REACHED, INTERNET):
         clients.inside("a", f"ip route replace {there} dev ppp0")
         assert not clients.does("a", f"{PING} {there}")
     # From his own address a packet comes far enough to be known as a connection; from another's it doesn't.
-    send = 'sh -c "echo x | busybox nc -u -w 1 {words} 10.1.1.10 {port}"'
     clients.inside("a", f"ip address add {bob}/32 dev lo")
-    clients.does("a", send.format(words=f"-s {bob}", port=9001))
+    clients.send("a", source=bob, to=REACHED, port=9001)
     clients.inside("a", f"ip address del {bob}/32 dev lo")
-    clients.does("a", send.format(words="", port=9002))
+    clients.send("a", source="0.0.0.0", to=REACHED, port=9002)
     until(lambda: "dport=9002" in router.sh("conntrack -L -p udp 2> /dev/null"))
     assert "dport=9001" not in router.sh("conntrack -L -p udp 2> /dev/null")
     # What is all users' is not in anybody's eyes.
@@ -189,6 +189,9 @@ def test_users_go_at_once_and_alone(lab: tuple[Between, L2tpClients]) -> None:
         router.put(wanted())
         assert states(router) == ["down", "up"]
     clients.hang_up("a")
+    # What nobody answers in the clear is answered in IPsec.
+    assert clients.answered("a", request(), server=PUBLIC)
+    assert not answered_in_the_clear(router)
     # A full tunnel leads to the internet, for who is there already, too.
     router.put(wanted(full_tunnel=True, source_nat=PUBLIC))
     clients.inside("b", f"ip route replace {INTERNET} dev ppp0")

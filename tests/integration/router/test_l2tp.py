@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ipsec_lab import up
+from ipsec_lab import swanctl, tunnel
 from router_lab import PUBLIC, Lab, until
 from test_remote_access import PASSWORDS, Peers, access, connect
 
@@ -20,6 +20,10 @@ def states(lab: Lab) -> set[str]:
     return {item["state"] for item in lab.get("/v1/vpn")["ipsec"] if item["kind"] == "l2tp"}
 
 
+def told(lab: Lab, name: str) -> set[tuple[str, str]]:
+    return {(item["kind"], item["state"]) for item in lab.get("/v1/vpn")["ipsec"] if item["name"] == name}
+
+
 def test_what_the_kernel_lacks_is_said(lab: Lab, peers: Peers) -> None:
     lab.put(both())
     there = lab.status()["capabilities"]["l2tp"]
@@ -32,12 +36,23 @@ def test_what_the_kernel_lacks_is_said(lab: Lab, peers: Peers) -> None:
     assert 'sysvm_vpn_up{kind="l2tp",name="alice"} 0' in lab.request("GET", "/metrics").text
     # The same users by IKEv2, who notice nothing of it.
     connect(peers["laptop"], "alice")
-    up(lab, "alice")
+    until(lambda: ("ikev2", "up") in told(lab, "alice"), what="alice is up")
     assert lab["laptop"].ping("10.1.1.10")
     lab.patch({"remote_access": {"l2tp": None}})
     assert lab["laptop"].ping("10.1.1.10")
     assert states(lab) == set()
     assert lab.drift() == []
+
+
+def test_what_all_users_know_is_no_sites_key(lab: Lab, peers: Peers) -> None:
+    """strongSwan tries every key that fits either side: users' is found by an identity of its own."""
+    lab.put(
+        {**both(), "ipsec": {"office": tunnel("site", passive=True, psk="a key that only the site has")}}
+    )
+    peers["site"].start(swanctl("site", psk=PSK))
+    assert "failed" in peers["site"].initiate("net0", check=False)
+    peers["site"].start(swanctl("site", psk="a key that only the site has"))
+    peers["site"].initiate("net0")
 
 
 def test_users_in_pppds_file(lab: Lab) -> None:
