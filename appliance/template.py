@@ -3,9 +3,15 @@ break out of its line. Nothing is escaped, for nothing here is HTML; the models 
 semicolon through where a daemon would take it for syntax."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
+
+import templates
+
+COMPILED = Path(templates.__path__[0]) / "__compiled__"
+"""Where an appliance has them ready: to compile them takes a tenth of the agent's start."""
 
 
 def render(name: str, **context: object) -> str:
@@ -21,7 +27,9 @@ def _one_line(value: Any) -> Any:
 
 @cache
 def _environment() -> Environment:
+    ready = FileSystemBytecodeCache(str(COMPILED)) if COMPILED.is_dir() else None
     environment = Environment(
+        bytecode_cache=ready,
         loader=PackageLoader("templates", "."),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701
@@ -33,6 +41,14 @@ def _environment() -> Environment:
     environment.filters["qualified"] = _qualified
     environment.filters["milliseconds"] = milliseconds
     return environment
+
+
+def compile_all() -> None:
+    """Leave all templates ready in COMPILED."""
+    COMPILED.mkdir()
+    _environment.cache_clear()
+    for name in sorted(_environment().list_templates(extensions=["j2"])):
+        _environment().get_template(name)
 
 
 def _qualified(name: str, domain: str) -> str:

@@ -107,6 +107,7 @@ def fill_top(recipe: Recipe, *, below: Path, name: str) -> Fill:
             # An appliance says in its status what it was built from.
             (tree / libraries.PLACE / "image").write_text(f"{name}\n")
             libraries.compile_python(tree)
+            libraries.compile_templates(tree)
         sysusers: list[str | Path] = ["chroot", tree, "systemd-sysusers"]
         subprocess.run(sysusers, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         # Newer than /usr: boot needn't bring caches up to date (systemd.unit(5), ConditionNeedsUpdate=).

@@ -7,8 +7,10 @@ websocket, which isn't offered, loses its connection.
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 OMITTED = frozenset(
     {
@@ -21,17 +23,19 @@ OMITTED = frozenset(
         *("wsproto.frame_protocol", "wsproto.handshake", "wsproto.utilities"),
         # Its files of settings, and its further processes, which pyroute2 offers, too.
         *("logging.config", "multiprocessing", "multiprocessing.synchronize", "tomllib"),
-        # pyroute2's traffic control, and the kernel it plays for tests.
-        *("pyroute2.iproute.ipmock", "pyroute2.netlink.rtnl.tcmsg"),
+        # pyroute2's traffic control, and the kernel it plays for tests, and with what.
+        *("pyroute2.iproute.ipmock", "pyroute2.netlink.rtnl.tcmsg", "unittest", "unittest.mock"),
     }
 )
 
 
 class _Omitted(ModuleType):
-    def __getattr__(self, name: str) -> type[Exception]:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        found = type(name, (Exception,), {})
+        if f"{self.__name__}.{name}" in OMITTED:
+            return import_module(f"{self.__name__}.{name}")
+        found: Any = type(name, (Exception,), {})
         setattr(self, name, found)
         return found
 

@@ -19,8 +19,9 @@ from jeepney.low_level import Parser
 _SOCKET = "/run/systemd/private"
 _BUS = "org.freedesktop.systemd1"
 _MANAGER = DBusAddress("/org/freedesktop/systemd1", _BUS, f"{_BUS}.Manager")
-_ANSWER_SECONDS = 10.0
-JOB_SECONDS = 60.0
+SECONDS = 60.0
+"""How long systemd may take to answer, and a unit to get where it should: as it starts one, it waits for the
+kernel, which on a busy host with emulated CPUs has taken more than ten seconds."""
 
 Verb = Literal["restart", "reload", "stop"]
 _METHODS: Mapping[Verb, str] = {"restart": "RestartUnit", "reload": "ReloadUnit", "stop": "StopUnit"}
@@ -56,7 +57,7 @@ def act(verb: Verb, name: str) -> None:
     with _Connection() as connection:
         job = connection.call(_METHODS[verb], "ss", (name, "replace"))
         while True:
-            _, ended, _, result = connection.signal("JobRemoved", timeout=JOB_SECONDS)
+            _, ended, _, result = connection.signal("JobRemoved", timeout=SECONDS)
             if ended == job:
                 break
     if result != "done":
@@ -88,7 +89,7 @@ class _Connection:
     def _authenticate(self) -> None:
         """As root, which the kernel vouches for (SASL EXTERNAL). All at once, as sd-bus does: if the first
         message came in one piece with BEGIN, systemd would not look at it before the next one."""
-        self._socket.settimeout(_ANSWER_SECONDS)
+        self._socket.settimeout(SECONDS)
         self._socket.connect(_SOCKET)
         self._socket.sendall(b"\0" + make_auth_external() + BEGIN)
         answer = b""
@@ -104,7 +105,7 @@ class _Connection:
 
     def ask(self, message: Message) -> Any:
         self._serial += 1
-        self._socket.settimeout(_ANSWER_SECONDS)
+        self._socket.settimeout(SECONDS)
         self._socket.sendall(message.serialise(serial=self._serial))
         while True:
             reply = self._receive()

@@ -100,9 +100,9 @@ def _act(verb: systemd.Verb, unit: Unit, host: Host) -> None:
         links = (host.note(f"units/{unit.name}.json") or {}).get("links", {})
     try:
         systemd.act(verb, unit.name)
+        state = _settled(unit.name)
     except (systemd.SystemdError, OSError) as error:
         raise UnitError(f"Failed to {verb} {unit.name}: {error}\n{_log(unit.name)}") from error
-    state = _settled(unit.name)
     if state is None or state.active != "active":
         raise UnitError(f"{unit.name} is not active after {verb}\n{_log(unit.name)}")
     loaded = {"invocation": state.invocation, "files": files, "links": links}

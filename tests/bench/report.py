@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 PATH = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -13,15 +14,20 @@ _HEAD = (Path(__file__).parent / "head.md").read_text()
 
 def write(name: str, title: str, text: str, *, tree: Path) -> None:
     """Replace one section, or add it."""
-    sections = _sections()
-    sections[name] = f"## {title}\n\n{text.strip()}\n\n{_machine(tree)}\n"
+    found = sections(PATH.read_text()) if PATH.exists() else {}
+    found[name] = f"## {title}\n\n{text.strip()}\n\n{_machine(tree)}\n"
+    PATH.write_text(page(found))
+
+
+def page(sections: Mapping[str, str]) -> str:
+    """All of them, under the head."""
     parts = [f"<!-- {name} -->\n{section}" for name, section in sorted(sections.items())]
-    PATH.write_text("\n".join([_HEAD, *parts]))
+    return "\n".join([_HEAD, *parts])
 
 
-def _sections() -> dict[str, str]:
-    text = PATH.read_text() if PATH.exists() else ""
-    pieces = re.split(r"^<!-- ([a-z]+) -->\n", text, flags=re.MULTILINE)
+def sections(page: str) -> dict[str, str]:
+    """By the names of their benchmarks."""
+    pieces = re.split(r"^<!-- (\w+) -->\n", page, flags=re.MULTILINE)
     return {
         name: section.rstrip("\n") + "\n" for name, section in zip(pieces[1::2], pieces[2::2], strict=True)
     }
