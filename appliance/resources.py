@@ -366,7 +366,7 @@ class L2tpServer:
     isn't of the `pool`, is ended. On a kernel without PPP, L2TP or ESP all of it is left out."""
 
     unit: Unit
-    users: frozenset[str]
+    users: tuple[str, ...]
     pool: str
 
 

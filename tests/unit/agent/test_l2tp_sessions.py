@@ -45,7 +45,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
 
 
 def server(*users: str) -> L2tpServer:
-    return L2tpServer(unit=Unit(name="x.service"), users=frozenset(users), pool="10.201.0.0/24")
+    return L2tpServer(unit=Unit(name="x.service"), users=users, pool="10.201.0.0/24")
 
 
 def test_a_session_is_there_as_long_as_its_process(begin: Begin) -> None:

@@ -82,7 +82,7 @@ def test_names_are_told_by_ipv4() -> None:
 def test_users_are_those_of_remote_access() -> None:
     found = resources()
     (server,) = [item for item in found if isinstance(item, L2tpServer)]
-    assert server.users == {"alice", "bob@example.org"}
+    assert server.users == ("alice", "bob@example.org")
     (secrets,) = [item for item in found if isinstance(item, File) and item.path == l2tp.SECRETS]
     assert secrets.mode == 0o600 and secrets.secret
     told = "".join(pieces(found)) + repr([item for item in found if not isinstance(item, File)])
