@@ -34,7 +34,7 @@ mkdir -p /run/{name}/swanctl
 _STRONGSWAN = """
 charon-systemd {{
     load = random nonce openssl kdf kernel-netlink socket-default vici
-    retransmit_timeout = 2.0
+    retransmit_timeout = 4.0
     retransmit_tries = 3
     plugins {{
         vici {{
@@ -83,6 +83,8 @@ port = 1701
 [lac vpn]
 lns = {server}
 pppoptfile = /run/{name}/options
+redial = yes
+redial timeout = 3
 """
 _OPTIONS = """
 name {user}
@@ -155,7 +157,7 @@ class L2tpClients:
             f"until test -S /run/{name}/vici.sock; do sleep 0.1; done"
         )
         self.swanctl(name, "--load-all --noprompt")
-        return self.does(name, self._swanctl(name, "--initiate --child l2tp --timeout 60"))
+        return self.does(name, self._swanctl(name, "--initiate --child l2tp --timeout 120"))
 
     def swanctl(self, name: str, words: str) -> str:
         return self.inside(name, self._swanctl(name, words))
@@ -168,7 +170,7 @@ class L2tpClients:
         self._write(f"/run/{name}/up", _UP.format(name=name, reached=reached))
         self._end(name, "xl2tpd")
         self.sh(
-            f"chmod 755 /run/{name}/up; rm -f /run/{name}/ready /run/{name}/control; "
+            f"chmod 755 /run/{name}/up; rm -f /run/{name}/ready /run/{name}/ppp.log /run/{name}/control; "
             f"ip netns exec {name} xl2tpd -D -c /run/{name}/xl2tpd.conf -C /run/{name}/control "
             f"-p /run/{name}/pid > /run/{name}/xl2tpd.log 2>&1 & echo $! > /run/{name}/xl2tpd.pid; "
             f"until test -p /run/{name}/control; do sleep 0.1; done; echo 'c vpn' > /run/{name}/control"

@@ -136,7 +136,6 @@ def test_users_behind_one_nat(lab: tuple[Between, L2tpClients]) -> None:
     before = router.sh("cat /run/sysvm-l2tp/sessions/*")
     clients.swanctl("b", "--rekey --child l2tp")
     until(lambda: clients.does("b", f"{PING} {REACHED}"))
-    assert all(clients.does("b", f"{PING} {REACHED}") for _ in range(3))
     assert router.sh("cat /run/sysvm-l2tp/sessions/*") == before
     assert router.changes(wanted()) == ()
 
@@ -179,7 +178,7 @@ def test_users_go_at_once_and_alone(lab: tuple[Between, L2tpClients]) -> None:
     assert {item["kind"] for item in report.changes} == {"File", "L2tpSession"}
     assert set(sessions(router)) == {"bob@example.org", "carol"}
     assert not clients.does("a", f"{PING} {REACHED}")
-    assert clients.does("b", f"{PING} {REACHED}")
+    until(lambda: clients.does("b", f"{PING} {REACHED}"))
     assert router.sh("grep -l bob@ /run/sysvm-l2tp/sessions/* | xargs cat") == bob
     assert router.changes(change) == ()
     # Nobody by that name, or with that password, any more.
@@ -195,7 +194,7 @@ def test_users_go_at_once_and_alone(lab: tuple[Between, L2tpClients]) -> None:
     # A full tunnel leads to the internet, for who is there already, too.
     router.put(wanted(full_tunnel=True, source_nat=PUBLIC))
     clients.inside("b", f"ip route replace {INTERNET} dev ppp0")
-    assert clients.does("b", f"{PING} {INTERNET}")
+    until(lambda: clients.does("b", f"{PING} {INTERNET}"))
     # And who has another key doesn't come as far as L2TP.
     assert not clients.protect("a", server=PUBLIC, psk="another key, just as long")
     sent = sessions(router)["bob@example.org"]["sent_bytes"]
