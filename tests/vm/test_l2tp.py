@@ -134,8 +134,12 @@ def test_users_behind_one_nat(lab: tuple[Between, L2tpClients]) -> None:
     )
     # New keys, and the same session.
     before = router.sh("cat /run/sysvm-l2tp/sessions/*")
+    keys = "ip -n b xfrm state | grep -o 'spi 0x[0-9a-f]*' | sort"
+    old = clients.sh(keys).splitlines()
     clients.swanctl("b", "--rekey --child l2tp")
-    until(lambda: clients.does("b", f"{PING} {REACHED}"))
+    until(lambda: len(set(clients.sh(keys).splitlines()) - set(old)) == 2)
+    for _ in range(3):
+        until(lambda: clients.does("b", f"{PING} {REACHED}"))
     assert router.sh("cat /run/sysvm-l2tp/sessions/*") == before
     assert router.changes(wanted()) == ()
 
