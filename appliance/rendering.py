@@ -18,6 +18,7 @@ from appliance.resources import (
     SharedSecret,
     WireGuard,
 )
+from appliance.shaping import QUEUES, Shaping
 
 
 def pieces(resources: Iterable[Resource]) -> Iterator[str]:
@@ -50,6 +51,8 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"secret {resource.kind} {resource.name} of {', '.join(resource.owners)}"
             case PrivateKey():
                 yield f"private key {resource.name}"
+            case Shaping():
+                yield from _queues(resource)
             case _:
                 yield _line(resource)
 
@@ -62,6 +65,13 @@ def _tunnel(tunnel: WireGuard) -> Iterator[str]:
         more += " preshared_key" if peer.preshared_key else ""
         more += f" persistent_keepalive={peer.persistent_keepalive}" if peer.persistent_keepalive else ""
         yield f"wireguard {tunnel.link} peer {peer.name} {peer.public_key} {networks}{more}"
+
+
+def _queues(shaping: Shaping) -> Iterator[str]:
+    for number, queue in sorted(shaping.queues.items()):
+        borrows = f" parent={QUEUES:x}:{queue.parent:x}" if queue.parent else ""
+        own = f"rate={queue.rate} ceiling={queue.ceiling} burst={queue.burst}"
+        yield f"queue {shaping.link} {QUEUES:x}:{number:x} {own}{borrows}"
 
 
 def ruleset_text(ruleset: Ruleset) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.shaping import Shaping
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
@@ -382,6 +384,7 @@ Resource = (
     | Sysctl
     | Ruleset
     | FastPath
+    | Shaping
     | Counter
     | ChecksumFill
     | Leases

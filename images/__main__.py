@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from images.image import FORMATS, SUMS, Image
 from images.image import build as build_image
@@ -44,7 +45,13 @@ def trees(roles: tuple[str, ...]) -> None:
 def images(roles: tuple[str, ...], out: Path, formats: tuple[str, ...]) -> None:
     """Build bootable disks and container images of ROLES, or of all of them, in OUT/ROLE."""
     console = Console(stderr=True)
-    table = Table("file", "size", "SHA-256", title=f"in {out}")
+    table = Table(
+        Column("file", no_wrap=True),
+        Column("size", no_wrap=True),
+        "SHA-256",
+        title=f"in {out}",
+        box=box.SIMPLE_HEAD,
+    )
     for role in roles or sorted(ROLES):
         try:
             built = shown(console, role, out=out, formats=formats or FORMATS)
@@ -76,8 +83,8 @@ def add_rows(table: Table, built: Image) -> None:
         size = decimal(status.st_size)
         # A raw disk is sparse.
         if status.st_blocks * 512 < status.st_size // 2:
-            size += f" ({decimal(status.st_blocks * 512)} on disk)"
-        table.add_row(f"{built.role}/{path.name}", size, sums.get(path.name, "")[:16])
+            size = f"{decimal(status.st_blocks * 512)} of {size}"
+        table.add_row(f"{built.role}/{path.name}", size, sums.get(path.name, "")[:12])
 
 
 main()

@@ -1,6 +1,7 @@
 """Traffic counters of guest networks, public addresses and guests."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from appliance.resources import Counter, Resource
 from router.document import RouterDocument
@@ -20,4 +21,9 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
             yield Counter(kind="address", of=address)
     if accounting.guests:
         for guest in guest_addresses(document):
-            yield Counter(kind="guest", of=guest.address, network=guest.network)
+            yield _of_guest(guest.address, guest.network)
+
+
+@lru_cache(100_000)
+def _of_guest(address: str, network: str) -> Counter:
+    return Counter(kind="guest", of=address, network=network)

@@ -1,11 +1,11 @@
 """Guests as the document names them: by reservations, metadata, and limits of their own."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from appliance.memo import per_sections
-from router.document import RouterDocument
+from appliance.memo import Pairs, per_sections
+from router.document import Limit, RouterDocument
 from router.network import GuestNetwork, guest_networks
 
 
@@ -28,6 +28,34 @@ def guest_addresses(document: RouterDocument) -> tuple[GuestAddress, ...]:
         if is_address(key) and (link := network_of(key, document, networks)):
             found[key] = link
     return tuple(GuestAddress(address, link) for address, link in found.items())
+
+
+Limited = tuple[Limit, Mapping[str, str] | None]
+"""A guest's limit and its addresses, with the link of the network that each is on."""
+_PAIRS: Pairs[str, Limit, Mapping[str, str]] = Pairs()
+_KEPT: list[Mapping[str, Mapping[str, str]]] = [{}]
+
+
+def limited(document: RouterDocument) -> Mapping[str, Limited]:
+    """Guests with limits; the very same pair as last time where nothing has changed about one."""
+    return _PAIRS.of("guests", document.limits.guests, _homes(document))
+
+
+@per_sections("interfaces", "dhcp", "metadata", "limits")
+def _homes(document: RouterDocument) -> Mapping[str, Mapping[str, str]]:
+    networks = list(guest_networks(document))
+    links = [network.link for network in networks]
+    found: dict[str, Mapping[str, str]] = {}
+    for key in document.limits.guests:
+        if not is_address(key):
+            homes = {address: link for link in links for address in _addresses(key, document, link)}
+        else:
+            home = network_of(key, document, networks)
+            homes = {key: home} if home else {}
+        before = _KEPT[0].get(key)
+        found[key] = before if before == homes else homes
+    _KEPT[0] = found
+    return found
 
 
 def is_address(key: str) -> bool:
@@ -59,12 +87,17 @@ def network_of(address: str, document: RouterDocument, networks: list[GuestNetwo
 def _named(document: RouterDocument, link: str) -> Mapping[str, list[str]]:
     section, metadata = document.dhcp.get(link), document.metadata.get(link)
     macs = {**(section.reservations if section else {}), **(metadata.guests if metadata else {})}
-    return {mac: list(_addresses(mac, document, link)) for mac in macs}
+    return {mac: _addresses(mac, document, link) for mac in macs}
 
 
-def _addresses(mac: str, document: RouterDocument, link: str) -> Iterator[str]:
+def _addresses(mac: str, document: RouterDocument, link: str) -> list[str]:
     section, metadata = document.dhcp.get(link), document.metadata.get(link)
     reservation = section.reservations.get(mac) if section else None
     guest = metadata.guests.get(mac) if metadata else None
-    own = {guest.address if guest else None, reservation.address if reservation else None}
-    yield from sorted(address for address in own if address)
+    if reservation is None and guest is None:
+        return []
+    reserved, told = reservation and reservation.address, guest and guest.address
+    if reserved and told and reserved != told:
+        return sorted((reserved, told))
+    found = reserved or told
+    return [found] if found else []

@@ -1,22 +1,25 @@
 """Limits as elements of nft maps: a packet meets a fixed number of lookups, however many guests have one.
 
-Rates are policers, named limit objects that maps lead to. Whoever has one isn't let onto the kernel's fast
-path, where no chain would see his packets. Connections are counted in sets that packets fill, one for each
-number that the document gives: those sets are the structure's, and of such numbers there are few.
+Rates are queues where packets can wait (`router.shaping`), and policers everywhere else: named limit
+objects that maps lead to. Whoever has one isn't let onto the kernel's fast path, where no chain would see
+his packets. Connections are counted in sets that packets fill, one for each number that the document gives:
+those sets are the structure's, and of such numbers there are few.
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from appliance.memo import per_sections
+from appliance.memo import per_key, per_sections
 from appliance.resources import Limit as Policer
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
+from router import shaping
 from router.document import Limit, RouterDocument
 from router.document.limits import Rate, Usual
 from router.elements import Elements
-from router.guests import addresses_of, is_address
+from router.guests import Limited, is_address, limited
 from router.network import guest_networks
 
 TABLE = "sysvm_limits"
@@ -50,6 +53,16 @@ class Class:
         return f"{self.of}_{self.connections or 'any'}_{self.new or 'any'}"
 
 
+class _Part(NamedTuple):
+    """An element, and what it leads to."""
+
+    place: str
+    element: str
+    value: str
+    origin: tuple[str, ...]
+    limit: Policer | Class
+
+
 @dataclass
 class _Made:
     elements: Elements = field(default_factory=lambda: {name: {} for name in (*RATES, *CLASSES)})
@@ -77,6 +90,7 @@ def _all(document: RouterDocument) -> Iterator[Resource]:
     text = render(
         "nftables/limits.nft.j2",
         rates=RATES,
+        queue_classes=shaping.CLASSES,
         counted=_counted(document.limits.usual.connections, classes),
         metered=_metered(document.limits.usual, classes),
         usual=document.limits.usual,
@@ -86,7 +100,9 @@ def _all(document: RouterDocument) -> Iterator[Resource]:
         },
         classes=classes,
     )
-    yield Ruleset(table=TABLE, text=text, elements=made.elements, limits=made.policers)
+    elements = {**made.elements, **shaping.elements(document)}
+    yield Ruleset(table=TABLE, text=text, elements=elements, limits=made.policers)
+    yield from shaping.resources(document)
     yield Sysctl(name="net/netfilter/nf_conntrack_max", value=str(_TRACKED))
 
 
@@ -124,54 +140,76 @@ def origins(document: RouterDocument) -> Mapping[tuple[str, str], tuple[str, ...
 @per_sections("interfaces", "dhcp", "metadata", "limits")
 def _made(document: RouterDocument) -> _Made:
     made = _Made()
-    for key, limit in document.limits.guests.items():
-        addresses = [key] if is_address(key) else addresses_of(key, document)
+    limits = document.limits
+    for parts in _of_guests(limited(document), limits.usual).values():
+        _add(made, parts)
+    for link, limit in limits.networks.items():
         for direction in DIRECTIONS:
-            for address in addresses:
-                _police(
-                    made, limit, "guests", key, direction, f"guest_{direction}{_version(address)}", address
-                )
-        place = f"class{_version(key)}" if is_address(key) else "class_mac"
-        _classify(made, limit, "guests", key, place, document.limits.usual)
-    for link, limit in document.limits.networks.items():
-        for direction in DIRECTIONS:
-            _police(made, limit, "networks", link, direction, f"network_{direction}", link)
-    for address, limit in document.limits.addresses.items():
+            _add(made, _policer(limit, ("networks", link), direction, f"network_{direction}", [link]))
+    for address, limit in limits.addresses.items():
         version = _version(address)
         for direction in DIRECTIONS:
-            _police(made, limit, "addresses", address, direction, f"address_{direction}{version}", address)
-        _classify(made, limit, "addresses", address, f"address_class{version}", _UNUSUAL)
+            place = f"address_{direction}{version}"
+            _add(made, _policer(limit, ("addresses", address), direction, place, [address]))
+        _add(made, _class(limit, ("addresses", address), f"address_class{version}", _UNUSUAL))
     return made
+
+
+def _add(made: _Made, parts: Iterable[_Part]) -> None:
+    for place, element, value, origin, limit in parts:
+        made.elements[place][element] = value
+        made.origins[place, element] = origin
+        if isinstance(limit, Class):
+            made.classes.add(limit)
+        else:
+            made.policers[value] = limit
+
+
+@per_key
+def _of_guests(key: str, guest: Limited, usual: Usual) -> tuple[_Part, ...]:
+    limit, homes = guest
+    at = ("guests", key)
+    parts = [
+        part
+        for direction in DIRECTIONS
+        for version in (4, 6)
+        for part in _policer(
+            limit, at, direction, f"guest_{direction}{version}",
+            [address for address in homes or () if _version(address) == version],
+        )
+    ]  # fmt: skip
+    place = f"class{_version(key)}" if is_address(key) else "class_mac"
+    return (*parts, *_class(limit, at, place, usual))
 
 
 def _version(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def _police(
-    made: _Made, limit: Limit, section: str, key: str, direction: str, place: str, element: str
-) -> None:
+def _policer(
+    limit: Limit, at: tuple[str, str], direction: str, place: str, elements: Iterable[str]
+) -> Iterator[_Part]:
     rate: Rate | None = getattr(limit, direction)
     if rate is None:
         return
+    section, key = at
     # nft's names have no colons.
     name = f"{section}_{key.replace(':', '_')}_{direction}"
-    made.policers[name] = Policer(rate=rate.rate // 8, burst=rate.burst)
-    made.elements[place][element] = name
-    made.origins[place, element] = ("limits", section, key, direction)
+    policer = Policer(rate=rate.rate // 8, burst=rate.burst)
+    for element in elements:
+        yield _Part(place, element, name, ("limits", section, key, direction), policer)
 
 
-def _classify(made: _Made, limit: Limit, section: str, key: str, place: str, usual: Usual) -> None:
+def _class(limit: Limit, at: tuple[str, str], place: str, usual: Usual) -> Iterator[_Part]:
     if limit.connections is None and limit.new_connections_per_second is None:
         return
+    section, key = at
     found = Class(
         section,
         limit.connections or usual.connections,
         limit.new_connections_per_second or usual.new_connections_per_second,
     )
-    made.classes.add(found)
-    made.elements[place][key] = f"goto {found.name}"
-    made.origins[place, key] = ("limits", section, key)
+    yield _Part(place, key, f"goto {found.name}", ("limits", section, key), found)
 
 
 @per_sections("interfaces", "dhcp", "metadata", "limits")
@@ -187,11 +225,18 @@ def kept_out(document: RouterDocument) -> Elements:
     found: Elements = {name: {} for name in KEPT_OUT}
     for network in whole:
         found[f"limited{network.version}"][_interval(network)] = None
-    for key, limit in (*limits.guests.items(), *limits.addresses.items()):
+    covered = {
+        str(link) for link in limits.networks if limits.networks[link].sent or limits.networks[link].received
+    }
+    for limit, homes in limited(document).values():
         if limit.sent or limit.received:
-            for address in [key] if is_address(key) else addresses_of(key, document):
-                if not any(ipaddress.ip_address(address) in network for network in whole):
+            for address, link in (homes or {}).items():
+                if link not in covered:
                     found[f"limited{_version(address)}"][address] = None
+    for address, limit in limits.addresses.items():
+        ip = ipaddress.ip_address(address)
+        if (limit.sent or limit.received) and not any(ip in network for network in whole):
+            found[f"limited{_version(address)}"][address] = None
     return found
 
 

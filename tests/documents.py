@@ -150,7 +150,13 @@ def _metadata(draw: st.DrawFn, network: str, reserved: Values) -> Values:
     return {"guests": guests, **draw(_some(tokens=st.sampled_from(["optional", "required"])))}
 
 
-_RATE = st.sampled_from([{"rate": 10_000_000}, {"rate": 80_000_000, "burst": 1_000_000}])
+_RATE = st.sampled_from(
+    [
+        {"rate": 10_000_000},
+        {"rate": 80_000_000, "burst": 1_000_000},
+        {"rate": 10_000_000, "mode": "policed"},
+    ]
+)
 _LIMIT = _some(
     sent=_RATE,
     received=_RATE,

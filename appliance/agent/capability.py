@@ -3,10 +3,13 @@
 import contextlib
 import subprocess
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import closing
 
 from appliance.engine import checksum, l2tp
 from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute, NetlinkError
+from appliance.engine.traffic_control import TrafficControl
 
 _LINK = "sysvm-probe"
 _STATE = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x73797376")
@@ -24,7 +27,14 @@ def probe(nft: Nft) -> Mapping[str, bool]:
         "vxlan": _has_link_kind("vxlan", vxlan_id=1),
         "ipsec": _has_esp(),
         "l2tp": l2tp.available(),
+        **dict.fromkeys(("htb", "fq_codel"), False),
+        **dict.fromkeys(_queue_kinds(), True),
     }
+
+
+def _queue_kinds() -> AbstractSet[str]:
+    with closing(TrafficControl()) as asking:
+        return asking.kinds()
 
 
 def _accepts(nft: Nft, content: str) -> bool:

@@ -58,7 +58,8 @@ def run() -> None:
         boot=boot, host=host, store=Store(host.persistent), sealer=Sealer.of(host.persistent)
     )
     # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
-    usage = Usage(Host(), host.persistent / "usage.json")
+    tunnels = Ipsec(lambda: controller.wanted, controller.heal)
+    usage = Usage(Host(), host.persistent / "usage.json", tunnels.read)
     host.read_counters = usage.save
     controller.start()
     log.info("Generation %d is %s", controller.running.generation, controller.state)
@@ -87,6 +88,7 @@ def run() -> None:
         return [*tunnels.sessions(), *l2tp.sessions()]
 
     app = api.create(controller, health, usage, capabilities.result(), sessions)
+    app = api.create(controller, health, usage, capabilities.result(), tunnels.sessions)
     # What there is now stays: a collection needn't look at it ever.
     gc.freeze()
     gc.enable()

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ _TOTALS: TypeAdapter[Totals] = TypeAdapter(Totals)
 
 
 class Usage:
-    def __init__(self, host: Host, path: Path) -> None:
-        self._host, self._path = host, path
+    """`further` counters are asked with what they said before; see `wireguard.read`."""
+
+    def __init__(self, host: Host, path: Path, *further: Callable[[Totals], Totals]) -> None:
+        self._host, self._path, self._further = host, path, further
         self._lock, self._saving = threading.Lock(), threading.Lock()
         self._saved: Totals | None = None
         stored = self._load()
@@ -31,6 +34,8 @@ class Usage:
         """Bytes and packets since this appliance's first day. A counter that was removed keeps its total."""
         with self._lock:
             seen = counter.read(self._host) | wireguard.read(self._host, self._seen)
+            for read in self._further:
+                seen |= read(self._seen)
             for name, directions in seen.items():
                 for direction, values in directions.items():
                     for unit, value in values.items():

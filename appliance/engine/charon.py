@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,11 +63,17 @@ class Child:
     name: str
     number: str
     """Unique among those of this run of the daemon; another one after a change of keys."""
+    index: str
+    """The SPI of what comes in: taken by chance, so a daemon that was started anew has others."""
     state: str
     sent_bytes: int
     received_bytes: int
     remote: tuple[str, ...]
     """The networks there."""
+
+
+def runs() -> bool:
+    return Path(SOCKET).exists()
 
 
 def associations(charon: "Session") -> list[Association]:
@@ -95,6 +102,7 @@ def _child(values: Mapping[str, Any]) -> Child:
     return Child(
         name=_text(values["name"]),
         number=_text(values["uniqueid"]),
+        index=_text(values.get("spi-in", b"")),
         state=_text(values["state"]),
         sent_bytes=int(values.get("bytes-out", 0)),
         received_bytes=int(values.get("bytes-in", 0)),

@@ -8,13 +8,14 @@ take the fast path are seen by the `netdev` family's hooks only.
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, cast
 
 from appliance import disk
 from appliance.address import ipv4_int
 from appliance.engine.change import Change
 from appliance.engine.host import Host
+from appliance.engine.nft import NftError
 from appliance.engine.ruleset import structure_digest
 from appliance.resources import Counter
 
@@ -179,12 +180,19 @@ def _run(family: str, commands: str, host: Host) -> None:
 
 
 def _create(family: str, missing: Sequence[tuple[Counter, str]], host: Host) -> None:
+    come = [{"counter": {"name": _name(counter, direction)}} for counter, direction in missing]
+    _run_knowing(family, _creation(family, missing), host, lambda listing: [*listing, *come])
+
+
+def _run_knowing(
+    family: str, commands: str, host: Host, then: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> None:
+    """Commands that make of what was last seen what `then` says; where that holds, it isn't listed anew."""
     kept: tuple[int, list[dict[str, Any]]] | None = host.seen.get(f"{KIND} {family}")
     still = kept is not None and host.nft.only_ours_since(kept[0])
-    _run(family, _creation(family, missing), host)
+    _run(family, commands, host)
     if kept is not None and still and host.nft.only_ours_since(kept[0]):
-        come = [{"counter": {"name": _name(counter, direction)}} for counter, direction in missing]
-        host.seen[f"{KIND} {family}"] = kept[0], [*kept[1], *come]
+        host.seen[f"{KIND} {family}"] = kept[0], then(kept[1])
 
 
 def of_hook(item: dict[str, Any]) -> bool:
@@ -238,14 +246,24 @@ def _drop(family: str, host: Host) -> None:
 
 def _remove(family: str, names: Sequence[str], host: Host) -> None:
     host.read_counters()
-    # Somebody may have taken an element away, and then it can't be deleted.
-    present = {
-        (item["map"]["name"], str(element[0]))
-        for item in host.nft.listing(f"table {family} {TABLE}")
-        if "map" in item
-        for element in item["map"].get("elem", [])
-    }
-    _run(family, "".join(_removal(family, name, present) for name in names), host)
+    commands = "".join(_removal(family, name) for name in names)
+    gone = frozenset(names)
+    try:
+        _run_knowing(
+            family,
+            commands,
+            host,
+            lambda listing: [item for item in listing if item.get("counter", {}).get("name") not in gone],
+        )
+    except NftError:
+        # Somebody has taken an element away, and then it can't be deleted. Nothing has been.
+        present = {
+            (item["map"]["name"], str(element[0]))
+            for item in host.nft.listing(f"table {family} {TABLE}")
+            if "map" in item
+            for element in item["map"].get("elem", [])
+        }
+        _run(family, "".join(_removal(family, name, present) for name in names), host)
     host.read_counters()
 
 
@@ -317,14 +335,14 @@ def _creation(family: str, missing: Sequence[tuple[Counter, str]]) -> str:
     return "".join(objects + elements)
 
 
-def _removal(family: str, name: str, present: Set[tuple[str, str]]) -> str:
+def _removal(family: str, name: str, present: Set[tuple[str, str]] | None = None) -> str:
     kind, _, rest = name.partition("-")
     of, _, direction = rest.rpartition("-")
     counter = Counter(kind=cast(Any, kind), of=of.replace("_", ":"))
     gone = "".join(
         f"delete element {family} {TABLE} {place} {{ {_key(place, key)} }}\n"
         for place, key, _ in _elements(family, counter, direction)
-        if (place, key) in present
+        if present is None or (place, key) in present
     )
     return f"{gone}delete counter {family} {TABLE} {name}\n"
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from appliance.engine.news import News
 from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute
+from appliance.engine.traffic_control import TrafficControl
 from appliance.engine.wireguard_kernel import available
 
 GENERATED = Path("/run/sysvm")
@@ -56,6 +57,15 @@ class Host:
     def kernel_wireguard(self) -> bool:
         """Whether the kernel has WireGuard; where not, a daemon does it."""
         return available(self.ip)
+
+    @cached_property
+    def traffic_control(self) -> TrafficControl:
+        return TrafficControl()
+
+    @cached_property
+    def queue_kinds(self) -> AbstractSet[str]:
+        """Of what shaping is made of (`htb`, `fq_codel`), what the kernel has."""
+        return self.traffic_control.kinds()
 
     @cached_property
     def news(self) -> News:

@@ -22,6 +22,7 @@ from appliance.engine import (
     route,
     rule,
     ruleset,
+    shaping,
     sysctl,
     tunnel_link,
     unit,
@@ -29,6 +30,7 @@ from appliance.engine import (
 )
 from appliance.engine.change import Change
 from appliance.engine.host import NETWORK, Host
+from appliance.shaping import Shaping
 
 
 class Kind(Protocol):
@@ -73,7 +75,7 @@ class Plan:
 
 def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = False) -> Plan:
     """The steps from what is observed to what is wanted, in the order in which they must be taken."""
-    wanted = tuple(wanted)
+    wanted = shaping.settled(tuple(wanted), host)
     by_kind: dict[type, list[Any]] = {}
     for resource in wanted:
         by_kind.setdefault(type(resource), []).append(resource)
@@ -93,6 +95,7 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
     changes += ipsec.plan(held, host, fresh=fresh)
     changes += l2tp.plan(servers, host, fresh=fresh)
+    changes += shaping.plan(by_kind.get(Shaping, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
 
@@ -102,6 +105,8 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
     late = (unit.KIND, leases.KIND, *ipsec.LATE, l2tp.KIND)
+    # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
+    late = (unit.KIND, leases.KIND, *ipsec.LATE, shaping.KIND)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")

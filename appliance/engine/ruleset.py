@@ -57,8 +57,13 @@ def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Itera
                 kind=KIND,
                 name=table,
                 action="delete",
-                run=lambda table=table: host.nft.run(f"delete table inet {table}"),  # type: ignore[misc]
+                run=lambda table=table: _delete(table, host),  # type: ignore[misc]
             )
+
+
+def _delete(table: str, host: Host) -> None:
+    host.seen.get(KIND, {}).pop(table, None)
+    host.nft.run(f"delete table inet {table}")
 
 
 def _exists(host: Host, table: str) -> bool:
@@ -122,7 +127,9 @@ def _observe(table: str, host: Host) -> Observed | None:
     generation = host.nft.generation()
     kept: dict[str, Observed] = host.seen.setdefault(KIND, {})
     cached = kept.pop(table, None)
-    if cached is not None and cached.generation == generation:
+    # What other kinds commit by the same library isn't in what is observed of this table; see `_forget`.
+    if cached is not None and host.nft.only_ours_since(cached.generation):
+        cached.generation = generation
         kept[table] = cached
         return cached
     listing = host.nft.listing(f"table inet {table}")

@@ -1,7 +1,7 @@
 """How much of the router one network, one guest or one public address may take."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, WithJsonSchema
 
@@ -32,13 +32,15 @@ PerSecond = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Rate(Model):
-    """A policer (nft limit): what comes too fast is dropped, and TCP slows down by itself. It is given
-    packets as the kernel forwards them, up to 64 KiB at once."""
+    """How fast. Both ways are given packets as the kernel forwards them, up to 64 KiB at once."""
 
     rate: Annotated[int, Field(ge=64_000, le=100_000_000_000)]
-    """Bits per second, of IP packets."""
+    """Bits per second: of IP packets where it is policed, of Ethernet frames where it is shaped."""
     burst: Annotated[int, Field(ge=65_536, le=1_000_000_000)] = 131_072
-    """Bytes that may come at once after a pause, beside a second's worth."""
+    """Bytes that may come at once after a pause; of a policer beside a second's worth."""
+    mode: Literal["shaped", "policed"] = "shaped"
+    """Shaped: what comes too fast waits its turn in a queue of its own (tc-htb(8), tc-fq_codel(8)), on each
+    link by itself that it leaves by. Policed: it is dropped (nft limit), on all links together."""
 
 
 class Limit(Model):

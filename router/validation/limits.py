@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from appliance.model import Problem, pointer
+from router import shaping
 from router.document import RouterDocument
 from router.guests import addresses_of, is_address, network_of
 from router.network import guest_networks, public_links
@@ -27,6 +28,10 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         if link not in links:
             at = pointer("limits", "networks", link)
             yield Problem(at, f"{link} is no guest interface with an IPv4 address")
+    if (many := shaping.count(document)) > shaping.MOST:
+        detail = f"{many} rates of guests and addresses are shaped; "
+        detail += f"of more than {shaping.MOST}, some must be policed"
+        yield Problem(pointer("limits"), detail)
     public = {
         address.partition("/")[0]
         for link in public_links(document)

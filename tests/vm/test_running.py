@@ -47,7 +47,7 @@ def wait_for_health(router: Emulated, expected: set[str]) -> None:
 
 def test_the_kernel_can_do_all_that_routers_want(running: Emulated) -> None:
     capabilities = running.wait_until_it_answers().answer["capabilities"]
-    assert {"flowtable", "wireguard", "ipsec"} <= capabilities.keys()
+    assert {"flowtable", "wireguard", "ipsec", "htb", "fq_codel"} <= capabilities.keys()
     assert all(capabilities.values()), capabilities
     # The association that asked for ESP is gone again.
     assert running.run("ip", "xfrm", "state") == ""

@@ -1,11 +1,13 @@
 """IPsec tunnels and IKEv2 users: who is connected, what passed, and tunnels that are down begun again."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from appliance.agent.usage import Totals
 from appliance.agent.vpn.session import Session, State
 from appliance.engine import charon
 from appliance.engine.charon import MARK, Association
@@ -35,6 +37,9 @@ class Ipsec:
         """By the name of a connection or user, and the number of a pair of security associations."""
         self._past: dict[str, Counted] = {}
         """By name, of those that are gone."""
+        self._read: dict[str, Counted] = {}
+        """What each pair of security associations has counted, by the name that `read` gives it; of those
+        that are gone until it was told."""
         self._waits: dict[tuple[str, str], Wait] = {}
         """By connection, as it is loaded, and child."""
 
@@ -52,6 +57,30 @@ class Ipsec:
                 *(self._site(item, [one for one in found if one.name == item.name]) for item in sites),
                 *(session for user in users for session in self._user(user, found)),
             ]
+
+    def read(self, before: Totals) -> Totals:
+        """Bytes of each pair of security associations since it came: `ipsec-office` or `ikev2-alice` ->
+        `sent` -> `bytes`, as the other side sees it. Behind a space is which pair it is: each counts from 0.
+        A daemon that doesn't answer is taken to have counted nothing since `before`."""
+        found = None
+        if charon.runs():
+            with contextlib.suppress(OSError), charon.session() as asked:
+                found = charon.associations(asked) if asked is not None else None
+        return self._told(found, before)
+
+    def _told(self, found: Sequence[Association] | None, before: Totals) -> Totals:
+        with self._lock:
+            if found is None:
+                kept = {name: item for name, item in before.items() if name.startswith(("ipsec-", "ikev2-"))}
+            else:
+                self._count(found)
+                kept = {}
+            told = self._read
+            self._read = {} if found is None else _counted(found)
+        return kept | {
+            name: {"sent": {"bytes": received}, "received": {"bytes": sent}}
+            for name, (sent, received) in told.items()
+        }
 
     def watch(self) -> None:
         """Forever: begin tunnels that are down, and have a daemon that was started anew told everything."""
@@ -163,12 +192,24 @@ class Ipsec:
                 past = self._past.get(key[0], (0, 0))
                 self._past[key[0]] = (past[0] + sent, past[1] + received)
         self._counted = seen
+        self._read |= _counted(found)
 
     def _total(self, name: str) -> Counted:
         """Since the agent began to count; the last moments before a change of keys are missed."""
         mine = [counted for (of, _), counted in self._counted.items() if of == name]
         mine.append(self._past.get(name, (0, 0)))
         return sum(sent for sent, _ in mine), sum(received for _, received in mine)
+
+
+def _counted(found: Sequence[Association]) -> dict[str, Counted]:
+    return {
+        f"{f'ikev2-{one.user}' if one.user else f'ipsec-{one.name}'} {child.number} {child.index}": (
+            child.sent_bytes,
+            child.received_bytes,
+        )
+        for one in found
+        for child in one.children
+    }
 
 
 def _state(connection: Connection, *, up: bool, begun: bool) -> State:

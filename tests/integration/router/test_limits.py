@@ -31,17 +31,23 @@ def held(rate: float) -> bool:
     return RATE / 8 * 0.3 < rate < RATE / 8 * 1.3
 
 
-@pytest.mark.parametrize("fast_path", [True, False], ids=["fast path", "chains"])
+@pytest.mark.parametrize(
+    ("mode", "fast_path"),
+    [("shaped", True), ("policed", True), ("policed", False)],
+    ids=["shaped", "policed", "policed, chains"],
+)
 @pytest.mark.parametrize("back", [False, True], ids=["sent", "received"])
 @pytest.mark.parametrize(
     ("section", "key"),
     [("guests", VM1), ("guests", "10.1.1.10"), ("networks", "guest0"), ("addresses", PUBLIC)],
 )
 def test_a_rate_holds_whom_it_is_for_and_nobody_else(
-    lab: Lab, section: str, key: str, back: bool, fast_path: bool
+    lab: Lab, section: str, key: str, back: bool, mode: str, fast_path: bool
 ) -> None:
     direction = "received" if back else "sent"
-    lab.put({**limited(**{section: {key: {direction: {"rate": RATE}}}}), "fast_path": fast_path})
+    lab.put(
+        {**limited(**{section: {key: {direction: {"rate": RATE, "mode": mode}}}}), "fast_path": fast_path}
+    )
     assert lab.drift() == []
     # vm3 is of another network; vm2 goes out by an address of its own.
     other = lab["vm2"] if section == "addresses" else lab["vm3"]
@@ -58,21 +64,23 @@ def test_a_rate_holds_whom_it_is_for_and_nobody_else(
     assert other_way > 2 * seen
 
 
-def test_a_changed_rate_cuts_nothing(lab: Lab) -> None:
-    lab.put(limited(guests={"10.1.1.10": {"sent": {"rate": RATE}}}))
+@pytest.mark.parametrize("mode", ["shaped", "policed"])
+def test_a_changed_rate_cuts_nothing(lab: Lab, mode: str) -> None:
+    lab.put(limited(guests={"10.1.1.10": {"sent": {"rate": RATE, "mode": mode}}}))
     with transfer(lab["vm1"], WEB, PORT, lab["net"]) as one:
         time.sleep(1.5)
         slow = one.rate(SECONDS)
         assert held(slow)
         report = lab.patch({"limits": {"guests": {"10.1.1.10": {"sent": {"rate": 5 * RATE}}}}})
-        assert [change["kind"] for change in report["changes"]] == ["Ruleset"], "elements, and nothing else"
+        kinds = ["Ruleset", "Shaping"] if mode == "shaped" else ["Ruleset"]
+        assert [change["kind"] for change in report["changes"]] == kinds, "elements, and nothing else"
         time.sleep(1)
         assert one.rate(SECONDS) > 2 * slow
         lab.patch({"limits": None})
         time.sleep(1)
         assert one.rate(SECONDS) > 4 * slow
         # One that comes while a connection is under way holds that, too.
-        lab.put(limited(guests={"10.1.1.10": {"sent": {"rate": RATE}}}))
+        lab.put(limited(guests={"10.1.1.10": {"sent": {"rate": RATE, "mode": mode}}}))
         time.sleep(1.5)
         assert held(one.rate(SECONDS))
         assert not one.ended.is_set()
@@ -93,7 +101,9 @@ def test_public_addresses_of_forwards_and_static_nat(lab: Lab) -> None:
 
 
 def test_usage_counts_what_got_through_by_guest(lab: Lab) -> None:
-    lab.put({**limited(guests={"10.1.1.10": {"sent": {"rate": RATE}}}), "accounting": {"guests": True}})
+    # What a queue loses is counted before, and what a policer drops isn't.
+    rate = {"rate": RATE, "mode": "policed"}
+    lab.put({**limited(guests={"10.1.1.10": {"sent": rate}}), "accounting": {"guests": True}})
 
     def counted(guest: str, direction: str) -> int:
         found: int = lab.get("/v1/usage").get(f"guest-{guest}", {}).get(direction, {}).get("bytes", 0)

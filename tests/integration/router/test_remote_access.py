@@ -138,6 +138,37 @@ def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> N
     assert not lab["phone"].ping("10.1.1.10")
 
 
+def used(lab: Lab, name: str, direction: str) -> int:
+    """Bytes, as `/v1/usage` tells them."""
+    found: int = lab.get("/v1/usage").get(name, {}).get(direction, {}).get("bytes", 0)
+    return found
+
+
+def test_usage_of_a_user_only_grows(lab: Lab, peers: Peers) -> None:
+    lab.put(access())
+    before = used(lab, "ikev2-alice", "sent")
+    connect(peers["laptop"], "alice")
+    up(lab, "alice")
+    ping = ("ping", "-q", "-c", "20", "-i", "0.02", "-s", "1000", "10.1.1.10")
+    lab["laptop"].run(*ping)
+    first = until(lambda: (now := used(lab, "ikev2-alice", "sent")) > before + 15_000 and now)
+    assert first < before + 60_000
+    assert used(lab, "ikev2-alice", "received") > 15_000
+    # Nothing is counted twice by another agent, or lost with the session.
+    lab.kill_agent()
+    assert first <= used(lab, "ikev2-alice", "sent") < first + 5_000
+    peers["laptop"].stop()
+    until(lambda: all(item["state"] == "down" for item in lab.get("/v1/vpn")["ipsec"]), seconds=60)
+    assert first <= used(lab, "ikev2-alice", "sent") < first + 5_000
+    connect(peers["laptop"], "alice")
+    lab["laptop"].run(*ping)
+    again = until(lambda: (now := used(lab, "ikev2-alice", "sent")) > first + 15_000 and now)
+    lab.patch({"remote_access": None})
+    assert again <= used(lab, "ikev2-alice", "sent") < again + 5_000
+    metrics = lab.request("GET", "/metrics").text
+    assert 'sysvm_traffic_bytes_total{kind="ikev2",of="alice",direction="sent"}' in metrics
+
+
 def test_users_are_there_after_a_power_cut(lab: Lab, peers: Peers) -> None:
     lab.put(access())
     lab.power_cut()

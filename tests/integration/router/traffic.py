@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ class Transfer:
         time.sleep(seconds)
         return (self.received - before) / (time.monotonic() - begun)
 
+    @property
+    def sent_again(self) -> int:
+        """Segments that TCP had to send more than once so far."""
+        return _sent_again(self.sending)
+
     def close(self) -> None:
         self.ended.set()
         for each in (self.sending, self.receiving):
@@ -53,12 +59,20 @@ class Transfer:
             each.close()
 
 
+def _sent_again(sending: socket.socket) -> int:
+    # tcp(7), TCP_INFO: tcpi_total_retrans, behind eight bytes and 23 numbers.
+    told = sending.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    number: int = struct.unpack_from("=I", told, 8 + 23 * 4)[0]
+    return number
+
+
 @contextmanager
 def connected(
     client: Client, address: str, port: int, server: Client, server_port: int | None = None
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection from one to the other."""
-    with server.socket() as door, client.socket() as here:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with server.socket(family=family) as door, client.socket(family=family) as here:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((address, server_port or port))

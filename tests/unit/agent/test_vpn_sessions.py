@@ -3,7 +3,7 @@
 from appliance.agent.metrics import _vpn
 from appliance.agent.vpn.ipsec import Ipsec
 from appliance.agent.vpn.session import Session
-from appliance.engine.charon import _association
+from appliance.engine.charon import Association, _association
 
 LISTED = {
     "uniqueid": b"7",
@@ -54,6 +54,31 @@ def test_traffic_only_grows() -> None:
     assert total(c2=(1, 1)) == (28, 10)
     assert total() == (28, 10)
     assert tunnels._total("another") == (0, 0)
+
+
+def test_usage_loses_nothing_of_what_is_gone() -> None:
+    tunnels = Ipsec(lambda: (), lambda: None)
+
+    def child(number: str, sent: int, index: str = "c0ffee") -> Association:
+        listed = {
+            "name": b"net", "uniqueid": number.encode(), "state": b"INSTALLED", "spi-in": index.encode(),
+            "bytes-out": str(sent).encode(), "bytes-in": b"1",
+        }  # fmt: skip
+        return _association("office#0", {"uniqueid": b"1", "child-sas": {"net": listed}})
+
+    first = tunnels._told([child("1", 10)], {})
+    assert first == {"ipsec-office 1 c0ffee": {"sent": {"bytes": 1}, "received": {"bytes": 10}}}
+    others = {"guest-10.1.1.1": {"sent": {"bytes": 5}}}
+    assert tunnels._told(None, {**first, **others}) == first, "who doesn't answer has counted nothing"
+    # Seen in between, and gone when it is asked for.
+    tunnels._count([child("1", 17)])
+    second = tunnels._told([child("2", 5)], first)
+    assert second["ipsec-office 1 c0ffee"]["received"]["bytes"] == 17
+    assert second["ipsec-office 2 c0ffee"]["received"]["bytes"] == 5
+    assert tunnels._told([child("2", 6)], second).keys() == {"ipsec-office 2 c0ffee"}
+    # A daemon that was started anew.
+    third = tunnels._told([child("2", 1, "f00d")], second)
+    assert third.keys() == {"ipsec-office 2 c0ffee", "ipsec-office 2 f00d"}
 
 
 def test_metrics() -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from appliance.resources import Limit, Ruleset, Sysctl
-from router import limits
+from appliance.shaping import QUEUED
+from router import limits, shaping
 from tests.examples import example, problems, read
 
 MAC = "02:00:0a:01:01:0a"
@@ -16,7 +17,11 @@ def table(section: Any, *, name: str = "two-networks") -> Ruleset:
 
 
 def filled(found: Ruleset) -> dict[str, dict[str, str | None]]:
-    return {name: dict(elements) for name, elements in found.elements.items() if elements}
+    """But for who waits where: tests/unit/router/test_shaping.py."""
+    queues = (QUEUED, *shaping.CLASSES)
+    return {
+        name: dict(elements) for name, elements in found.elements.items() if elements and name not in queues
+    }
 
 
 def test_without_limits_there_are_the_usual_ones() -> None:
@@ -128,6 +133,19 @@ def test_wrong_values_have_their_place() -> None:
         ({"networks": {"guest0": {"sent": {"rate": 10**12}}}}, "/limits/networks/guest0/sent/rate", "1000"),
         ({"guests": {"10.1.1.10": {"sent": {"rate": 10**7, "burst": 1500}}}},
          "/limits/guests/10.1.1.10/sent/burst", "65536"),
+        ({"guests": {"10.1.1.10": {"sent": {"rate": 0}}}}, "/limits/guests/10.1.1.10/sent/rate", "64000"),
+        ({"guests": {"10.1.1.10": {"sent": {"rate": -8_000_000}}}},
+         "/limits/guests/10.1.1.10/sent/rate", "64000"),
+        ({"guests": {"10.1.1.10": {"received": {"rate": "10mbit"}}}},
+         "/limits/guests/10.1.1.10/received/rate", "integer"),
+        ({"guests": {"10.1.1.10": {"received": {"rate": 1e7}}}},
+         "/limits/guests/10.1.1.10/received/rate", "integer"),
+        ({"guests": {"10.1.1.10": {"received": {"burst": 10**6}}}},
+         "/limits/guests/10.1.1.10/received/rate", "required"),
+        ({"guests": {"10.1.1.10": {"sent": {"rate": 10**7, "burst": 10**10}}}},
+         "/limits/guests/10.1.1.10/sent/burst", "1000000000"),
+        ({"addresses": {"203.0.113.5": {"sent": {"rate": 10**7, "mode": "htb"}}}},
+         "/limits/addresses/203.0.113.5/sent/mode", "'shaped' or 'policed'"),
         ({"guests": {"vm1": {}}}, "/limits/guests/vm1", "MAC address or the IP address"),
         ({"guests": {"02:00:0A:01:01:0a": {}}}, "/limits/guests/02:00:0A:01:01:0a", "lower case"),
         ({"guests": {"fd00:0::1": {}}}, "/limits/guests/fd00:0::1", "canonical form, fd00::1"),
