@@ -88,7 +88,6 @@ def run() -> None:
         return [*tunnels.sessions(), *l2tp.sessions()]
 
     app = api.create(controller, health, usage, capabilities.result(), sessions)
-    app = api.create(controller, health, usage, capabilities.result(), tunnels.sessions)
     # What there is now stays: a collection needn't look at it ever.
     gc.freeze()
     gc.enable()
