@@ -11,7 +11,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 UNSHARE := unshare --map-root-user --map-auto --mount --pid --fork --mount-proc
 BUILD := $(if $(filter 0,$(shell id -u)),,SYSVM_CACHE=$${SYSVM_CACHE:-$$HOME/.cache/sysvm} $(UNSHARE))
 
-.PHONY: help deps disk-deps vm-deps test-deps venv trees images devcloud devcloud-vm devcloud-down test test-unit test-vm golden schema bench \
+.PHONY: help deps disk-deps vm-deps test-deps venv trees images devcloud devcloud-vm devcloud-vpc devcloud-down test test-unit test-vm golden schema bench \
 	lint lock clean
 
 help: ## Say what there is to make
@@ -47,11 +47,14 @@ vm-deps: venv ## Install what virtual machines need: libvirt, QEMU, and a place 
 	@$(BIN)/python -c 'import libvirt' 2>/dev/null || ln -sf /usr/lib/python3/dist-packages/libvirt*.py \
 		/usr/lib/python3/dist-packages/libvirtmod*.so $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 
-devcloud: deps venv ## Start the development cloud on this machine
-	$(SUDO) $(BIN)/sysvm devcloud up
+devcloud: deps venv ## Start the development cloud on this machine (ARGS="--vpc --redundant": a VPC on a pair)
+	$(SUDO) $(BIN)/sysvm devcloud $(ARGS) up
 
 devcloud-vm: vm-deps ## The same with virtual machines, through a libvirt of its own
 	$(SUDO) $(BIN)/sysvm devcloud --vm up
+
+devcloud-vpc: deps venv ## A VPC on a redundant pair of routers, whose primary is killed
+	$(SUDO) $(BIN)/sysvm devcloud --vpc --redundant up
 
 devcloud-down: venv ## Remove the development cloud, also after a crash
 	$(SUDO) $(BIN)/sysvm devcloud down

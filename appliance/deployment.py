@@ -20,8 +20,9 @@ from appliance.runtime.runtime import Hardware, Interface, Machine, MachineError
 
 HEALTHY_SECONDS = 120.0
 """How long a new machine has to report that it is right, an emulated one more."""
-_SETTLED_SECONDS = 10.0
-"""A machine that runs may be in the middle of a push."""
+_SETTLED_SECONDS = 30.0
+"""A machine that runs may be in the middle of a push. Its health checks are made every 15 s, and the other
+one of its pair may be back since the last ones."""
 _POLL = 1.0
 
 Progress = Callable[[str], None]
@@ -182,7 +183,7 @@ def _report(remote: Remote, name: str) -> Report:
     failed = [f"{check['name']}: {check['detail']}" for check in health["checks"] if not check["ok"]]
     if failed:
         raise UnhealthyError("; ".join(failed))
-    _, usage = remote.ask("GET", f"{_path(name)}/usage")
+    _, usage = remote.ask("GET", f"{_path(name)}/usage", query={"own": "true"})
     return Report(image=status["versions"].get("image", "?"), usage=usage)
 
 

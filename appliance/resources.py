@@ -78,10 +78,12 @@ class ReceiveQueues:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """An address with its prefix length (`10.1.1.1/24`) on a link."""
+    """An address with its prefix length (`10.1.1.1/24`) on a link. A label, of an IPv4 one, begins with the
+    link's name (IFA_LABEL, rtnetlink(7)); who serves the link by its name doesn't serve what has one."""
 
     link: str
     address: str
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -333,6 +335,8 @@ class Connection:
     users: bool = False
     """Whether its peers are users, who have a session each: these outlive a change of what the next session
     begins with."""
+    follows: bool = False
+    """Its own address may be another machine's: it begins where that comes, and ends where it goes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,12 @@ asked, as a connection from one tier to another has two lists to pass.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 from appliance.memo import different, per_sections
 from appliance.model import pointer
+from appliance.template import render
 from router.acl_match import MATCHES, boxes, element, has_ports
 from router.document import Acl, AclRule, RouterDocument
 from router.elements import CROWD, Elements
@@ -63,6 +66,25 @@ class Direction:
         return self.lookups[-1].layer + 1
 
 
+class _Structure(NamedTuple):
+    """What of a direction is no element: the same for as long as rules come and go."""
+
+    chain: str
+    ingress: bool
+    policy: str
+    lookups: tuple[Lookup, ...]
+    logged: tuple[Logged, ...]
+
+    @classmethod
+    def of(cls, direction: Direction) -> Self:
+        return cls(direction.chain, direction.ingress, direction.policy, direction.lookups, direction.logged)
+
+
+@lru_cache(maxsize=2)
+def _text(acls: tuple[_Structure, ...]) -> str:
+    return render("nftables/acl.nft.j2", acls=acls, log_group=LOG_GROUP)
+
+
 @per_sections("acls")
 def directions(document: RouterDocument) -> tuple[Direction, ...]:
     """All lists, by name."""
@@ -74,6 +96,11 @@ def directions(document: RouterDocument) -> tuple[Direction, ...]:
         for name, acl in sorted(document.acls.items())
         for direction in DIRECTIONS
     )
+
+
+def text(document: RouterDocument) -> str:
+    """Maps and chains of all lists, in nft syntax: a part of the table that comes before the rest."""
+    return _text(tuple(map(_Structure.of, directions(document))))
 
 
 def chain(acl: str, direction: str) -> str:

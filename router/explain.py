@@ -145,7 +145,7 @@ def _of_chain(document: RouterDocument, stage: Stage) -> Iterator[str]:
     chain, link = stage.chain, stage.link_in
     if stage.table == limits.TABLE:
         yield from _of_limit(document, stage)
-    elif chain == "spoofed":
+    elif chain in ("spoofed", "from_outside", f"from_{link}"):
         yield pointer("interfaces", link, "addresses")
     elif chain == "ingress" and stage.rule in ("accept", "drop"):
         yield pointer("firewall", "ingress", "policy")

@@ -1,6 +1,6 @@
 """Who may reach whom across the router: what each network is, and which access lists a connection meets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.memo import per_sections
@@ -8,7 +8,7 @@ from appliance.services.interfaces import link_towards
 from router import acl
 from router.document import RouterDocument
 from router.elements import collapsed
-from router.network import GuestNetwork, guest_networks, private_links
+from router.network import GuestNetwork, guest_networks, private_links, public_links
 
 _UNSPECIFIED = ("0.0.0.0/32",)
 """What a DHCP client sends from before it has an address (RFC 2131, section 4.1)."""
@@ -28,6 +28,9 @@ class Side:
 @dataclass(frozen=True)
 class Forwarding:
     sides: tuple[Side, ...]
+    inside: tuple[str, ...]
+    """The guest networks, that nobody outside is in; and those of IPv6."""
+    inside6: tuple[str, ...]
     isolated: tuple[GuestNetwork, ...]
     """Guest networks with the firewall's egress rules."""
     tiers: tuple[str, ...]
@@ -37,6 +40,20 @@ class Forwarding:
     arriving: dict[str, str]
     private_nat: dict[str, tuple[str, ...]]
     """By private interface: the networks that go out there with its address."""
+    origins: dict[str, str]
+    """By link: the chain that knows who isn't behind it."""
+
+
+_FEW = 3
+
+
+def any_of(cidrs: Sequence[str]) -> list[str]:
+    """As nft is to match them: a few one by one, which is quicker than a search; the last first, for the
+    first is that of hosts without an address."""
+    # Some nft stumbles over everybody as a prefix by itself; two halves collapse to that.
+    if len(cidrs) <= _FEW and not any(cidr.endswith("/0") for cidr in cidrs):
+        return list(reversed(cidrs))
+    return [f"{{ {', '.join(cidrs)} }}"]
 
 
 @per_sections("interfaces", "routes", "tiers", "private_gateways")
@@ -50,8 +67,12 @@ def forwarding(document: RouterDocument) -> Forwarding:
             leaving[link] = acl.chain(gateway.acl, "ingress")
             arriving[link] = acl.chain(gateway.acl, "egress")
     tiers = tuple(network.cidr for network in networks if network.link in document.tiers)
+    sides = tuple(_sides(document, networks))
+    outside = (*public_links(document), *private_links(document))
     return Forwarding(
-        sides=tuple(_sides(document, networks)),
+        sides=sides,
+        inside=tuple(collapsed(network.cidr for network in networks)),
+        inside6=tuple(collapsed(cidr for network in networks for cidr in network.cidrs6)),
         isolated=tuple(network for network in networks if network.link not in document.tiers),
         tiers=tuple(network.link for network in networks if network.link in document.tiers),
         private=tuple(private_links(document)),
@@ -59,6 +80,10 @@ def forwarding(document: RouterDocument) -> Forwarding:
         arriving=arriving,
         private_nat={
             link: tiers for link, gateway in sorted(document.private_gateways.items()) if gateway.source_nat
+        },
+        origins={
+            **{side.link: f"from_{side.link}" for side in sides},
+            **dict.fromkeys(outside, "from_outside"),
         },
     )
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from router.elements import Span
 
+_FEW = 16
+"""So many rules behind one that goes are looked at whether they stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
@@ -130,8 +133,8 @@ class Layering:
     def add(self, name: str, rule: Rule) -> bool:
         """Place one more. False, and nothing done, where others would have to move."""
         met = self._met(rule)
-        layer = max((layer for number, layer in met if number < rule.number), default=-1) + 1
-        if any(number > rule.number and other <= layer for number, other in met):
+        layer = max((at for number, _, at in met if number < rule.number), default=-1) + 1
+        if any(number > rule.number and at <= layer for number, _, at in met):
             return False
         self.layers[name] = layer
         self._placed += self._flat(name, rule, layer)
@@ -140,24 +143,36 @@ class Layering:
     def remove(self, name: str, rule: Rule) -> bool:
         """Take one away. False, and nothing done, where others might move."""
         layer = self.layers[name]
-        if any(number > rule.number and other == layer + 1 for number, other in self._met(rule)):
+        behind = {other for number, other, at in self._met(rule) if number > rule.number and at == layer + 1}
+        # One that lies upon another rule of the same layer, too, stays where it is.
+        if len(behind) > _FEW or not all(self._held(other, layer, without=name) for other in behind):
             return False
         del self.layers[name]
         self._placed = [box for box in self._placed if box[-1] != name]
         return True
 
+    def _held(self, name: str, layer: int, *, without: str) -> bool:
+        """Whether an earlier rule of this layer is overlapped, another one than that."""
+        own = [box for box in self._placed if box[-1] == name]
+        return any(
+            low <= own_high and high >= own_low and least <= own_most and most >= own_least
+            for own_low, own_high, own_least, own_most, own_number, _, _ in own
+            for low, high, least, most, number, at, other in self._placed
+            if at == layer and number < own_number and other != without
+        )
+
     def _flat(self, name: str, rule: Rule, layer: int) -> Iterator[tuple[int, int, int, int, int, int, str]]:
         for prefix, span in rule.boxes:
             yield (*prefix.span(self._width), *span, rule.number, layer, name)
 
-    def _met(self, rule: Rule) -> set[tuple[int, int]]:
-        """Number and layer of the rules that overlap this one, itself aside."""
+    def _met(self, rule: Rule) -> set[tuple[int, str, int]]:
+        """Number, name and layer of the rules that overlap this one, itself aside."""
         found = set()
         for prefix, (first, last) in rule.boxes:
             begin, end = prefix.span(self._width)
             found |= {
-                (number, layer)
-                for low, high, least, most, number, layer, _ in self._placed
+                (number, name, layer)
+                for low, high, least, most, number, layer, name in self._placed
                 if low <= end and high >= begin and least <= last and most >= first and number != rule.number
             }
         return found

@@ -28,7 +28,19 @@ class Listener:
     open: bool = False
 
 
+_kept: list[tuple[tuple[Listener, ...], Elements]] = []
+"""What was asked for last, and the answer: there may be thousands, and they are mostly the same."""
+
+
 def elements(listeners: Iterable[Listener]) -> Elements:
+    """Not to be changed."""
+    asked = tuple(listeners)
+    if not _kept or _kept[0][0] != asked:
+        _kept[:] = [(asked, _elements(asked))]
+    return _kept[0][1]
+
+
+def _elements(listeners: Iterable[Listener]) -> Elements:
     found: Elements = {name: {} for name in SETS}
     for listener in listeners:
         version = 6 if ":" in listener.address else 4

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
-from appliance.memo import per_key, per_sections
+from appliance.memo import per_item, per_key, per_sections
 from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
 from appliance.template import milliseconds, render
 from router.document import (
@@ -20,10 +20,12 @@ from router.document import (
 )
 from router.elements import PROTOCOLS
 from router.listening import Listener
+from router.paths import paths
 
 UNIT = "sysvm-haproxy.service"
 PEERS_PORT = 10240
-"""On the loopback, where a process tells its successor what is stuck to which server."""
+"""Where a process tells its successor what is stuck to which server: on the loopback, or of a pair on the
+sync link, where the other router is told, too."""
 _ALGORITHMS = {"round-robin": "roundrobin", "least-connections": "leastconn", "source": "source"}
 _TIMEOUTS = {
     "connect": "connect",
@@ -41,7 +43,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     yield from _resources(document)
 
 
-@per_sections("load_balancers", "load_balancing", "certificates")
+@per_sections("load_balancers", "load_balancing", "certificates", "interfaces", "redundancy")
 def _resources(document: RouterDocument) -> tuple[Resource, ...]:
     balancers = _proxied(document)
     if not balancers:
@@ -52,6 +54,8 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
         timeouts=_timeouts(document.load_balancing.timeouts),
         run=haproxy.RUN,
         certificates=haproxy.CERTIFICATES,
+        localpeer=_localpeer(document),
+        peers=_peers(document),
         peers_port=PEERS_PORT,
     )
     shown = {name for item in balancers.values() if item.tls for name in item.tls.certificates}
@@ -70,8 +74,29 @@ def _proxied(document: RouterDocument) -> Mapping[str, LoadBalancer]:
 
 def listeners(document: RouterDocument) -> Iterator[Listener]:
     """Of those that the router's own process serves: what is led on to a guest is none."""
-    for item in _proxied(document).values():
-        yield Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
+    yield from map(_listener, _proxied(document).values())
+    redundancy = document.redundancy
+    if redundancy is not None and _proxied(document):
+        own = paths(document)[redundancy.sync].address
+        yield Listener(own, PROTOCOLS["tcp"], (PEERS_PORT, PEERS_PORT))
+
+
+@per_item
+def _listener(item: LoadBalancer) -> Listener:
+    return Listener(item.address, PROTOCOLS["tcp"], (item.port, item.port))
+
+
+def _localpeer(document: RouterDocument) -> str:
+    return "router" if document.redundancy is None else document.name
+
+
+def _peers(document: RouterDocument) -> list[tuple[str, str]]:
+    """Names and addresses of who knows what is stuck to which server."""
+    redundancy = document.redundancy
+    if redundancy is None:
+        return [(_localpeer(document), "127.0.0.1")]
+    sync = paths(document)[redundancy.sync]
+    return [(document.name, sync.address), (redundancy.peer, sync.peer)]
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:

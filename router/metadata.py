@@ -47,8 +47,9 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
             "tokens": metadata.tokens,
         }
         # On the guests' link rather than on lo, so that a guest which believes the address to be on its
-        # own link is answered, too.
-        yield Address(link=network.link, address=LINK_LOCAL)
+        # own link is answered, too. Each network has it, so no DNS server must listen there: that of one
+        # network would keep the others' from starting.
+        yield Address(link=network.link, address=LINK_LOCAL, label=f"{network.link}:meta")
         dhcp, dns = document.dhcp.get(network.link), document.dns.get(network.link)
         guests = with_reservations(network.link, metadata, dhcp)
         at = addresses(guests)

@@ -10,13 +10,14 @@ import hashlib
 import hmac
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, MetadataCheck
-from appliance.resources import Address, File, Leases, Resource, Route, Sysctl, Unit
+from appliance.resources import Address, Connection, File, Leases, Resource, Route, Setting, Sysctl, Unit
 from appliance.template import render
 from router.document import Redundancy, RouterDocument
+from router.elements import Elements
 from router.listening import Listener
 from router.network import SYNC
 from router.paths import paths
@@ -71,6 +72,9 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
             case Leases():
                 yield replace(resource, virtual=True)
                 continue
+            case Connection():
+                yield replace(resource, settings=_awaited(resource.settings), follows=True)
+                continue
             case Unit():
                 units.append(resource.name)
         yield resource
@@ -99,6 +103,21 @@ def _resources(
     yield Unit(name=connections, restart_on=(_CONNTRACKD,), links=(redundancy.sync,))
     yield Unit(name=pair)
     yield Unit(name=vrrp, reload_on=(_KEEPALIVED,))
+
+
+def _awaited(settings: Mapping[str, Setting]) -> Mapping[str, Setting]:
+    """Of a connection that the IKE daemon doesn't begin by itself: the agent does, where its address is."""
+    children = settings["children"]
+    if not isinstance(children, Mapping):
+        return settings
+    waiting = {"start_action": "none", "close_action": "none", "dpd_action": "clear"}
+    return {
+        **settings,
+        "children": {
+            name: {**child, **waiting} if isinstance(child, Mapping) else child
+            for name, child in children.items()
+        },
+    }
 
 
 def anchor(redundancy: Redundancy) -> str:
@@ -183,6 +202,38 @@ def listeners(document: RouterDocument) -> Iterator[Listener]:
         yield Listener(_GROUPS[6 if ":" in sync.peer else 4], VRRP, open=True)
     yield Listener(sync.address, _UDP, (CONNECTIONS_PORT, CONNECTIONS_PORT))
     yield Listener(sync.address, _TCP, (STATE_PORT, STATE_PORT))
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """The sync link, as the packet filter has it."""
+
+    link: str
+    ip: str
+    """nft's word for the family."""
+    own: str
+    peer: str
+
+
+def sync(document: RouterDocument) -> Sync | None:
+    redundancy = document.redundancy
+    if redundancy is None:
+        return None
+    way = paths(document)[redundancy.sync]
+    return Sync(redundancy.sync, "ip6" if ":" in way.peer else "ip", way.address, way.peer)
+
+
+def elements(document: RouterDocument) -> Elements:
+    """`pair4` and `pair6` are the addresses that one of the two has."""
+    if document.redundancy is None:
+        return {}
+    found: Elements = {"pair4": {}, "pair6": {}}
+    for link, interface in document.interfaces.items():
+        if is_shared(document, link):
+            for text in interface.addresses:
+                address = text.partition("/")[0]
+                found["pair6" if ":" in address else "pair4"][address] = None
+    return found
 
 
 def fetched_key(document: RouterDocument) -> str | None:

@@ -22,7 +22,7 @@ from router import (
     wireguard,
 )
 from router.document import RouterDocument
-from router.forwarding import forwarding
+from router.forwarding import any_of, forwarding
 from router.listening import Listener
 from router.network import guest_networks
 from router.paths import paths
@@ -48,14 +48,14 @@ _KERNEL = {
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
     ways = ways_out.ways_out(document)
-    text = render(
+    text = acl.text(document) + render(
         "nftables/router.nft.j2",
         networks=networks,
         forwarding=forwarding(document),
-        acls=acl.directions(document),
-        log_group=acl.LOG_GROUP,
+        any_of=any_of,
         ways=ways,
         vrrp_paths=paths(document),
+        sync=redundancy.sync(document),
         api_port=API_PORT,
         fast_path=document.fast_path,
         limited=any(limits.kept_out(document).values()),
@@ -80,6 +80,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **listening.elements(_listeners(document)),
         **wireguard.elements(document),
         **limits.kept_out(document),
+        **redundancy.elements(document),
     }
     yield Ruleset(
         table=TABLE,

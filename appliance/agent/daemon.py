@@ -81,7 +81,6 @@ def run() -> None:
     with ThreadPoolExecutor(1) as pool:
         capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
-    tunnels = Ipsec(lambda: controller.wanted, controller.heal)
     l2tp = L2tp(lambda: controller.wanted)
 
     def sessions() -> list[Session]:

@@ -1,7 +1,7 @@
 """Prove that the cloud works, as its guests and the world outside see it: real clients, packets, effects."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from appliance.devcloud import guests, internet
@@ -42,6 +42,17 @@ class Verdict:
     seconds: float
 
 
+def verdicts(checks: Mapping[str, Callable[[], str]]) -> Iterator[Verdict]:
+    """Of checks by name, each of which says what it saw or raises UnprovenError."""
+    for name, check in checks.items():
+        started = time.monotonic()
+        try:
+            seen, ok = check(), True
+        except (UnprovenError, OSError, RuntimeError, LookupError) as error:
+            seen, ok = str(error), False
+        yield Verdict(name=name, ok=ok, seen=seen, seconds=time.monotonic() - started)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prover:
     """Asks the guests and the internet of one cloud."""
@@ -52,13 +63,7 @@ class Prover:
 
     def run(self) -> Iterator[Verdict]:
         """A verdict at a time, as each is reached."""
-        for name, check in self._checks().items():
-            started = time.monotonic()
-            try:
-                seen, ok = check(), True
-            except (UnprovenError, OSError, RuntimeError, LookupError) as error:
-                seen, ok = str(error), False
-            yield Verdict(name=name, ok=ok, seen=seen, seconds=time.monotonic() - started)
+        yield from verdicts(self._checks())
 
     def _checks(self) -> dict[str, Callable[[], str]]:
         return {
@@ -91,53 +96,53 @@ class Prover:
     def _cloud_init(self) -> str:
         for guest in GUESTS:
             status = guests.wait(self.runtime, guest.name).stdout
-            _expect("status: done" in status, f"{guest.name}: {' '.join(status.split())}")
-            _expect("DataSourceCloudStack" in status, f"{guest.name} has another data source: {status}")
+            expect("status: done" in status, f"{guest.name}: {' '.join(status.split())}")
+            expect("DataSourceCloudStack" in status, f"{guest.name} has another data source: {status}")
         return "DataSourceCloudStack, no errors"
 
     def _lease(self) -> str:
         for guest in GUESTS:
             seen = self._in(guest.name, "ip", "-4", "-brief", "address", "show", "dev", "eth0")
-            _expect(f" {guest.address}/24" in seen, f"{guest.name} has {seen}")
+            expect(f" {guest.address}/24" in seen, f"{guest.name} has {seen}")
         return ", ".join(guest.address for guest in GUESTS)
 
     def _options(self) -> str:
         lease = self._lease_file()
         wanted = {"ROUTER": GUEST_GATEWAY, "DNS": GUEST_GATEWAY, "DOMAINNAME": DOMAIN, "NTP": NTP_ADDRESS}
         for key, value in wanted.items():
-            _expect(lease.get(key) == value, f"{key} is {lease.get(key)}, not {value}")
+            expect(lease.get(key) == value, f"{key} is {lease.get(key)}, not {value}")
         return ", ".join(wanted.values())
 
     def _search(self) -> str:
         seen = self._lease_file().get("DOMAIN_SEARCH_LIST", "")
-        _expect(seen.split() == SEARCH, f"the search list is {seen!r}")
+        expect(seen.split() == SEARCH, f"the search list is {seen!r}")
         return seen
 
     def _mtu(self) -> str:
         seen = self._in(_VM1.name, "cat", "/sys/class/net/eth0/mtu")
-        _expect(seen == str(MTU), f"eth0 has MTU {seen}, not {MTU}")
+        expect(seen == str(MTU), f"eth0 has MTU {seen}, not {MTU}")
         return seen
 
     def _routes(self) -> str:
         seen = self._in(_VM1.name, "ip", "-4", "route", "show")
         for destination, gateway in ((ROUTED_NETWORK, ROUTED_GATEWAY), ("default", GUEST_GATEWAY)):
-            _expect(f"{destination} via {gateway}" in seen, f"no {destination} via {gateway} in: {seen}")
+            expect(f"{destination} via {gateway}" in seen, f"no {destination} via {gateway} in: {seen}")
         return f"{ROUTED_NETWORK} via {ROUTED_GATEWAY}, default via {GUEST_GATEWAY}"
 
     def _names(self) -> str:
         for name in (_VM2.name, f"{_VM2.name}.{DOMAIN}"):
             seen = self._in(_VM1.name, "getent", "ahostsv4", name).split()
-            _expect(seen[:1] == [_VM2.address], f"{name} is {seen[:1]}")
+            expect(seen[:1] == [_VM2.address], f"{name} is {seen[:1]}")
         return f"{_VM2.name}.{DOMAIN} is {_VM2.address}"
 
     def _reverse(self) -> str:
         seen = self._in(_VM1.name, "dig", "+short", "+time=2", "-x", _VM2.address, f"@{GUEST_GATEWAY}")
-        _expect(seen == f"{_VM2.name}.{DOMAIN}.", f"{_VM2.address} is {seen!r}")
+        expect(seen == f"{_VM2.name}.{DOMAIN}.", f"{_VM2.address} is {seen!r}")
         return f"{_VM2.address} is {seen}"
 
     def _outside_names(self) -> str:
         seen = self._in(_VM1.name, "getent", "ahostsv4", WEB_NAME).split()
-        _expect(seen[:1] == [WEB_ADDRESS], f"{WEB_NAME} is {seen[:1]}")
+        expect(seen[:1] == [WEB_ADDRESS], f"{WEB_NAME} is {seen[:1]}")
         return f"{WEB_NAME} is {WEB_ADDRESS}"
 
     def _user_data(self) -> str:
@@ -146,9 +151,9 @@ class Prover:
 
     def _identity(self) -> str:
         seen = self._in(_VM1.name, "hostname", "--fqdn")
-        _expect(seen == f"{_VM1.name}.{DOMAIN}", f"the host name is {seen}")
+        expect(seen == f"{_VM1.name}.{DOMAIN}", f"the host name is {seen}")
         keys = self._in(_VM1.name, "cat", "/home/debian/.ssh/authorized_keys")
-        _expect(PUBLIC_KEY in keys, f"authorized_keys has {keys!r}")
+        expect(PUBLIC_KEY in keys, f"authorized_keys has {keys!r}")
         return f"{seen}, {PUBLIC_KEY.split()[0]} key of user debian"
 
     def _password(self) -> str:
@@ -157,7 +162,7 @@ class Prover:
         check = "chomp(my ($w, $h) = <STDIN>); exit(crypt($w, $h) ne $h)"
         given = f"{self.passwords[_VM1.name]}\n{stored}\n"
         result = self.runtime.run(_VM1.name, ["perl", "-e", check], stdin=given)
-        _expect(result.returncode == 0, "the user's password is not the one that was given")
+        expect(result.returncode == 0, "the user's password is not the one that was given")
         return "user debian has the password that was given"
 
     def _password_once(self) -> str:
@@ -166,37 +171,37 @@ class Prover:
             seen = self._in(
                 guest.name, "curl", "-sS", "-m", "5", "-H", header, f"http://{GUEST_GATEWAY}:8080"
             )
-            _expect(seen == "saved_password", f"{guest.name} asked again and got {len(seen)} bytes")
+            expect(seen == "saved_password", f"{guest.name} asked again and got {len(seen)} bytes")
         return "saved_password"
 
     # --- packets ------------------------------------------------------------------------------------
 
     def _source_nat(self) -> str:
         seen = self._from_guest(_VM1.name, f"http://{WEB_NAME}/")
-        _expect(seen.endswith(PUBLIC_ADDRESS), f"the web server saw {seen}")
+        expect(seen.endswith(PUBLIC_ADDRESS), f"the web server saw {seen}")
         return f"seen as {PUBLIC_ADDRESS}"
 
     def _port_forward(self) -> str:
         seen = self._from_outside(PUBLIC_ADDRESS, FORWARDED_PORT)
-        _expect(seen == f"{_VM1.address} saw {CLIENT_ADDRESS}", seen)
+        expect(seen == f"{_VM1.address} saw {CLIENT_ADDRESS}", seen)
         return seen
 
     def _hairpin(self) -> str:
         answers = []
         for guest in GUESTS:
             seen = self._from_guest(guest.name, f"http://{PUBLIC_ADDRESS}:{FORWARDED_PORT}/")
-            _expect(seen.startswith(_VM1.address), f"{guest.name} got: {seen}")
+            expect(seen.startswith(_VM1.address), f"{guest.name} got: {seen}")
             answers.append(guest.name)
         return f"{' and '.join(answers)} reach {_VM1.name} by {PUBLIC_ADDRESS}"
 
     def _static_nat_in(self) -> str:
         seen = self._from_outside(STATIC_NAT_ADDRESS, 80)
-        _expect(seen == f"{_VM2.address} saw {CLIENT_ADDRESS}", seen)
+        expect(seen == f"{_VM2.address} saw {CLIENT_ADDRESS}", seen)
         return seen
 
     def _static_nat_out(self) -> str:
         seen = self._from_guest(_VM2.name, f"http://{WEB_NAME}/")
-        _expect(seen.endswith(STATIC_NAT_ADDRESS), f"the web server saw {seen}")
+        expect(seen.endswith(STATIC_NAT_ADDRESS), f"the web server saw {seen}")
         return f"seen as {STATIC_NAT_ADDRESS}"
 
     def _firewall_in(self) -> str:
@@ -207,9 +212,9 @@ class Prover:
         # It listens, as the other guest sees; nobody outside does.
         self._from_guest(_VM1.name, f"http://{_VM2.address}:{BLOCKED_PORT}/")
         result = internet.run(
-            self.cloud, _curl(f"http://{STATIC_NAT_ADDRESS}:{BLOCKED_PORT}/", _REFUSED_SECONDS)
+            self.cloud, curl(f"http://{STATIC_NAT_ADDRESS}:{BLOCKED_PORT}/", _REFUSED_SECONDS)
         )
-        _expect(result.returncode == 28, f"curl ended with {result.returncode}, not a timeout")
+        expect(result.returncode == 28, f"curl ended with {result.returncode}, not a timeout")
         return f"{STATIC_NAT_ADDRESS}:{BLOCKED_PORT} is silent"
 
     def _egress(self) -> str:
@@ -218,12 +223,10 @@ class Prover:
 
     def _egress_denied(self) -> str:
         # The server is there for whoever is not kept in.
-        here = internet.run(self.cloud, _curl(f"http://{WEB_ADDRESS}:{BLOCKED_PORT}/", "5"))
-        _expect(here.returncode == 0, "the web server itself doesn't answer")
-        result = self.runtime.run(
-            _VM1.name, _curl(f"http://{WEB_ADDRESS}:{BLOCKED_PORT}/", _REFUSED_SECONDS)
-        )
-        _expect(result.returncode == 28, f"curl ended with {result.returncode}, not a timeout")
+        here = internet.run(self.cloud, curl(f"http://{WEB_ADDRESS}:{BLOCKED_PORT}/", "5"))
+        expect(here.returncode == 0, "the web server itself doesn't answer")
+        result = self.runtime.run(_VM1.name, curl(f"http://{WEB_ADDRESS}:{BLOCKED_PORT}/", _REFUSED_SECONDS))
+        expect(result.returncode == 28, f"curl ended with {result.returncode}, not a timeout")
         return f"{WEB_ADDRESS}:{BLOCKED_PORT} is silent"
 
     # --- how to ask ---------------------------------------------------------------------------------
@@ -240,26 +243,28 @@ class Prover:
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def _from_guest(self, name: str, url: str) -> str:
-        return _answer(self._in(name, *_curl(url, "5")))
+        return answered(self._in(name, *curl(url, "5")))
 
     def _from_outside(self, address: str, port: int) -> str:
-        argv = _curl(f"http://{address}:{port}/", "5", "--interface", CLIENT_ADDRESS)
+        argv = curl(f"http://{address}:{port}/", "5", "--interface", CLIENT_ADDRESS)
         result = internet.run(self.cloud, argv)
-        _expect(result.returncode == 0, f"curl ended with {result.returncode}: {result.stderr.strip()}")
-        return _answer(result.stdout)
+        expect(result.returncode == 0, f"curl ended with {result.returncode}: {result.stderr.strip()}")
+        return answered(result.stdout)
 
 
-def _curl(url: str, seconds: str, *options: str) -> list[str]:
+def curl(url: str, seconds: str, *options: str) -> list[str]:
     return ["curl", "-sS", "--max-time", seconds, "--dump-header", "-", *options, url]
 
 
-def _answer(text: str) -> str:
+def answered(text: str) -> str:
     """`SERVER saw CLIENT`, as the answering server says."""
     head, _, body = text.replace("\r", "").partition("\n\n")
-    server = next((line.split(": ")[1] for line in head.splitlines() if line.startswith("X-Server")), "?")
+    # A load balancer between the two writes names of headers in lower case.
+    headers = (line.partition(": ") for line in head.splitlines())
+    server = next((value for name, _, value in headers if name.lower() == "x-server"), "?")
     return f"{server} saw {body.strip()}"
 
 
-def _expect(holds: bool, otherwise: str) -> None:
+def expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise UnprovenError(otherwise)

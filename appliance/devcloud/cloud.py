@@ -29,6 +29,11 @@ from appliance.devcloud.layout import (
     ROUTER,
     SEGMENTS,
 )
+from appliance.devcloud.vpc import cloud as vpc_cloud
+from appliance.devcloud.vpc import failover
+from appliance.devcloud.vpc.checks import VpcProver
+from appliance.devcloud.vpc.failover import Failover
+from appliance.devcloud.vpc.layout import ROUTERS
 from appliance.runtime import libvirtd, namespace, remains
 from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory
 from appliance.runtime.runtime import Interface, MachineError
@@ -60,6 +65,7 @@ def up(
     Returns when guests are powered on, not when they have booted. Raises RuntimeError if an image can't be
     built, MachineError if a machine can't be started, RemoteError if the router doesn't take its document.
     """
+    _expect(cloud, vpc=False)
     there = present(cloud)
     if virtual and not there.virtual and there.runtime.names():
         raise MachineError(f"{cloud} is up as containers: take it down first, or name another --cloud")
@@ -78,6 +84,54 @@ def up(
         for name in guests.up(form.runtime, image=guest_image):
             progress(f"{name} powered on")
     return Prover(runtime=form.runtime, cloud=cloud, passwords=passwords)
+
+
+def up_vpc(
+    *,
+    cloud: str = NAME,
+    redundant: bool = False,
+    cache: Path | None = None,
+    progress: Progress = lambda step: None,
+) -> VpcProver:
+    """The same for a cloud that is a VPC, on one router or on a pair."""
+    _expect(cloud, vpc=True, redundant=redundant)
+    form = chosen(cloud, virtual=False, cache=cache, progress=progress)
+    with alone(cloud):
+        return vpc_cloud.up(form, redundant=redundant, progress=progress)
+
+
+def fail_over(prover: VpcProver, *, progress: Progress = lambda step: None) -> Failover:
+    """Kill a VPC's primary while flows run, and start it again. Raises MachineError, RemoteError."""
+    form = present(prover.cloud)
+    with alone(prover.cloud):
+        return failover.run(
+            prover, lambda name: vpc_cloud.start_again(form, prover.remote, name), progress=progress
+        )
+
+
+def _expect(cloud: str, *, vpc: bool, redundant: bool = False) -> None:
+    """Raises MachineError where the cloud is up as something else."""
+    here = remains.found(cloud)
+    if not here or not Switch(cloud).segments():
+        return
+    kind, wanted = _kind(cloud), (vpc, redundant)
+    if kind != wanted:
+        raise MachineError(
+            f"{cloud} is up as {_KINDS[kind]}, not as {_KINDS[wanted]}: take it down first, or name another "
+            "--cloud"
+        )
+
+
+_KINDS = {
+    (False, False): "a network of one router",
+    (True, False): "a VPC on one router",
+    (True, True): "a VPC on a redundant pair",
+}
+
+
+def _kind(cloud: str) -> tuple[bool, bool]:
+    """Whether it is a VPC, and one on a pair."""
+    return vpc_cloud.is_there(cloud), vpc_cloud.is_redundant(cloud)
 
 
 def _passwords(cloud: str) -> dict[str, str]:
@@ -116,7 +170,13 @@ def status(*, cloud: str = NAME) -> list[Member]:
     """What is in the cloud, seen now."""
     form = present(cloud)
     runtime = form.runtime
+    is_vpc, is_redundant = _kind(cloud)
     known = {ROUTER.name, *(guest.name for guest in GUESTS)} if remains.found(cloud) else set()
+    places: tuple[str, ...] = (INTERNET, MANAGEMENT)
+    more = internet.daemons(cloud)
+    if is_vpc:
+        known = {*(router.name for router in (ROUTERS if is_redundant else ROUTERS[:1])), *vpc_cloud.GUESTS}
+        places, more = vpc_cloud.NAMESPACES, vpc_cloud.daemons(cloud)
     members = []
     for name in sorted(known | set(runtime.names())):
         seen = runtime.status(name)
@@ -125,23 +185,23 @@ def status(*, cloud: str = NAME) -> list[Member]:
         detail = f"{process}console {seen.console}{screen}" if seen.running else ""
         members.append(Member(name=name, kind="machine", up=seen.running, detail=detail))
     hypervisor = [libvirtd.daemon(cloud)] if form.virtual else []
-    for daemon in [plane.daemon(cloud), *hypervisor, *internet.daemons(cloud)]:
+    for daemon in [plane.daemon(cloud), *hypervisor, *more]:
         if known or daemon.running():
             members.append(
                 Member(name=daemon.name, kind="process", up=daemon.running(), detail=f"log {daemon.log}")
             )
     for segment in Switch(cloud).segments():
         members.append(Member(name=segment, kind="segment", up=True))
-    for name in (INTERNET, MANAGEMENT):
+    for name in places:
         if known:
             members.append(Member(name=name, kind="namespace", up=namespace.exists(full_name(cloud, name))))
     return members
 
 
 def shell(name: str, *, cloud: str = NAME) -> int:
-    """An interactive shell in a machine, or in the network of `internet` or `mgmt`; its exit status.
+    """An interactive shell in a machine, or in a namespace, like `internet` or `mgmt`; its exit status.
     Raises MachineError where there is no such thing."""
-    if name in (INTERNET, MANAGEMENT) and namespace.exists(full_name(cloud, name)):
+    if name in vpc_cloud.NAMESPACES and namespace.exists(full_name(cloud, name)):
         argv = namespace.entering(full_name(cloud, name), [os.environ.get("SHELL", "/bin/sh")])
         return subprocess.run(argv, env={**os.environ, **plane.environment(cloud)}).returncode
     form = present(cloud)

@@ -53,6 +53,15 @@ class Router:
     control_mac: str
     control_address: str
 
+    @property
+    def cards(self) -> dict[str, str]:
+        """MAC addresses by segment."""
+        return {
+            GUEST_SEGMENT: self.guest_mac,
+            PUBLIC_SEGMENT: self.public_mac,
+            CONTROL_SEGMENT: self.control_mac,
+        }
+
 
 ROUTER = Router(
     name="router",

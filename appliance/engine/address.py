@@ -57,6 +57,8 @@ def _change(verb: str, address: Address, host: Host) -> None:
     options: dict[str, int | str] = {} if verb == "del" else {"IFA_PROTO": PROTOCOL}
     if verb == "add" and interface.version == 4 and interface.network.prefixlen < 31:
         options["IFA_BROADCAST"] = str(interface.network.broadcast_address)
+    if verb == "add" and address.label:
+        options["IFA_LABEL"] = address.label
     host.ip.addr(
         verb,
         index=host.link_index(address.link),

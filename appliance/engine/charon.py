@@ -42,6 +42,7 @@ class Association:
     """As it was loaded, NAME#DIGEST."""
     state: str
     """CREATED, CONNECTING, ESTABLISHED, REKEYING, DELETING, ..."""
+    local_host: str
     remote_host: str
     remote_id: str
     user: str | None
@@ -89,6 +90,7 @@ def _association(name: str, values: Mapping[str, Any]) -> Association:
         number=text("uniqueid"),
         connection=name,
         state=text("state"),
+        local_host=text("local-host"),
         remote_host=text("remote-host"),
         remote_id=text("remote-id"),
         user=user.rpartition("\\")[2] if user else None,

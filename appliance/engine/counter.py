@@ -37,14 +37,21 @@ _CHAINS = """
     map guest6_received { type ipv6_addr : counter; }
     chain forward {
         type filter hook forward priority 10; policy accept;
+        iifname "public*" goto arriving
         counter name iifname map @network_sent
-        counter name oifname map @network_received
         counter name ip saddr map @guest_sent
-        counter name ip daddr map @guest_received
         counter name ip6 saddr map @guest6_sent
+        oifname != "public*" goto received
+    }
+    chain arriving {
+        ct direction original counter name ct original ip daddr map @address_received
+        ct direction reply counter name ct reply ip daddr map @address_received
+        goto received
+    }
+    chain received {
+        counter name oifname map @network_received
+        counter name ip daddr map @guest_received
         counter name ip6 daddr map @guest6_received
-        iifname "public*" ct direction original counter name ct original ip daddr map @address_received
-        iifname "public*" ct direction reply counter name ct reply ip daddr map @address_received
     }
     chain input {
         type filter hook input priority 10; policy accept;

@@ -51,9 +51,10 @@ def _text(path: FastPath | None, links: Iterable[str]) -> str:
     devices = f"devices = {{ {', '.join(present)} }}"
     text = f"add flowtable inet {path.table} fast {{ hook ingress priority 0; {devices}; }}\n"
     comment = f' comment "all but {path.kept_out}"' if path.kept_out else ""
-    text += (
-        f"add rule inet {path.table} {ruleset.FAST_PATH} meta l4proto {{ 6, 17 }} flow add @fast{comment}\n"
-    )
+    # Between these alone: what comes or leaves by a tunnel wouldn't be counted.
+    names = f"{{ {', '.join(present)} }}"
+    between = f"iifname {names} oifname {names} meta l4proto {{ 6, 17 }}"
+    text += f"add rule inet {path.table} {ruleset.FAST_PATH} {between} flow add @fast{comment}\n"
     if path.counted:
         text += "".join(counter.hook_text(hook, devices) for hook in counter.HOOKS)
     return text

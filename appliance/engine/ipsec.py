@@ -79,7 +79,7 @@ def plan(wanted: Sequence[Resource], host: Host, *, fresh: bool = False) -> Iter
     for session in held.sessions:
         if session.state not in _GONE and not _stays(session, connections, users, pools):
             shown = f"{session.name} {session.user or session.remote_host}"
-            yield _change(_SESSION, shown, "delete", partial(_terminate, session))
+            yield _change(_SESSION, shown, "delete", partial(terminate, session))
     yield from _keys([item for item in wanted if isinstance(item, PrivateKey)], held, host)
     yield from _pools(pools, held, host)
     for name, secret in shared.items():
@@ -200,7 +200,7 @@ def _load_secret(name: str, secret: SharedSecret, charon: "Session") -> None:
     )
 
 
-def _terminate(session: Association, asked: "Session") -> None:
+def terminate(session: Association, asked: "Session") -> None:
     """At once: the peer is told, and not waited for."""
     from vici.exception import CommandException
 

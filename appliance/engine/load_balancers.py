@@ -21,7 +21,7 @@ from appliance.engine.host import Host
 from appliance.resources import Backend, BackendServer, LoadBalancers
 
 KIND = "LoadBalancers"
-_MADE, _CHECKED = "load balancers", "checked load balancers"
+_MADE, _CHECKED, _CURRENT = "load balancers", "checked load balancers", "current load balancers"
 """Of what is kept as seen."""
 _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
@@ -54,6 +54,7 @@ def _certificates(host: Host) -> Path:
 def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     running, servers = _observe(item)
     current = running == digest(item) and has_numbers(item, servers)
+    host.seen[_CURRENT] = item, current
     made = _made(item, host)
     yield from _shown(item, host, loaded=running is not None, fresh=fresh)
     if current:
@@ -156,6 +157,11 @@ def _place(server: BackendServer) -> str:
     return f"{address}:{server.port} id {server.number} weight {server.weight} {server.options}".rstrip()
 
 
+def is_checked(server: BackendServer) -> bool:
+    """Whether HAProxy asks it for life."""
+    return server.options.startswith("check ")
+
+
 def digest(item: LoadBalancers) -> str:
     """Of all that no running process can be told."""
     structure = "\0".join((item.text, *(backend.text for backend in item.backends.values())))
@@ -176,8 +182,7 @@ def _removal(path: Path) -> Change:
 def check(item: LoadBalancers, host: Host) -> str:
     """Have HAProxy look at what it would load; what it says against it, if anything. Sections that it has
     passed before aren't asked about again: they stand each for itself."""
-    running, servers = _observe(item)
-    if running == digest(item) and has_numbers(item, servers):
+    if _is_current(item, host):
         return ""
     passed: dict[str, str] = host.seen.get(_CHECKED, {})
     sections = {name: made.section for name, made in _made(item, host).items()}
@@ -188,6 +193,15 @@ def check(item: LoadBalancers, host: Host) -> str:
     if not words:
         host.seen[_CHECKED] = {name: common + text for name, text in sections.items()}
     return words
+
+
+def _is_current(item: LoadBalancers, host: Host) -> bool:
+    """Whether the running process can be told all that is wanted: as the plan that is checked found it."""
+    kept: tuple[LoadBalancers, bool] | None = host.seen.get(_CURRENT)
+    if kept is not None and kept[0] is item:
+        return kept[1]
+    running, servers = _observe(item)
+    return running == digest(item) and has_numbers(item, servers)
 
 
 def _refusal(item: LoadBalancers, sections: str) -> str:
@@ -235,13 +249,21 @@ def _reload(item: LoadBalancers) -> None:
 def _leave_state(item: LoadBalancers) -> None:
     """Tell the next process which servers are down (HAProxy's configuration manual, server-state-file), or
     it would send clients there until it has found out by itself. All else is as the configuration says."""
+    # Who isn't asked for life is never down.
+    asked = {
+        (name, place): server
+        for name, backend in item.backends.items()
+        for place, server in backend.servers.items()
+        if is_checked(server)
+    }
+    if not asked:
+        return
     with haproxy.Session() as session:
         version, head, *lines = session.ask("show servers state").splitlines()
     kept = []
     for line in lines:
         field = line.split(" ")
-        backend = item.backends.get(field[1]) if len(field) > 19 else None
-        server = backend.servers.get(field[3]) if backend else None
+        server = asked.get((field[1], field[3])) if len(field) > 19 else None
         # Of its address and port, and not in maintenance.
         if server and (field[4], field[18], field[6]) == (server.address, str(server.port), "0"):
             field[7] = field[8] = str(server.weight)
@@ -345,7 +367,7 @@ def _order(commands: Sequence[str]) -> None:
 def _add(there: str, server: BackendServer) -> None:
     with haproxy.Session() as session:
         session.order(f"add server {there} {_place(server)}", expect=("New server registered.",))
-        if server.options.startswith("check "):
+        if is_checked(server):
             session.order(f"enable health {there}")
         if not server.maintenance:
             session.order(f"enable server {there}")

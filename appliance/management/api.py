@@ -171,8 +171,7 @@ def create_app(plane: Plane) -> Flask:
 
     @app.get("/v1/appliances/<name>/usage")
     def usage(name: str) -> Any:
-        with plane.agent(name) as agent:
-            return app.json.response(agent.usage())
+        return app.json.response(plane.usage(name, own=request.args.get("own") == "true"))
 
     @app.get("/v1/appliances/<name>/hits")
     def hits(name: str) -> Any:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -145,6 +146,22 @@ def hits(remote: Callable[[], Remote], name: str) -> None:
     table = Table("rule", "packets", "bytes")
     for pointer, counts in answer.items():
         table.add_row(escape(pointer), str(counts["packets"]), str(counts["bytes"]))
+    Console().print(table)
+
+
+@appliance.command()
+@click.argument("name")
+@click.option("--own", is_flag=True, help="Of a redundant pair this one's alone, not both together.")
+@click.pass_obj
+def usage(remote: Callable[[], Remote], name: str, own: bool) -> None:
+    """Its traffic totals, as guests and users see them; of a redundant pair both routers' together."""
+    query = {"own": "true"} if own else None
+    _, answer = ask(remote, "GET", f"{path(name)}/usage", query=query)
+    table = Table("of", "sent bytes", "packets", "received bytes", "packets")
+    for of, counts in sorted(answer.items()):
+        places = product(("sent", "received"), ("bytes", "packets"))
+        numbers = (counts.get(way, {}).get(unit) for way, unit in places)
+        table.add_row(escape(of), *("-" if number is None else f"{number:,}" for number in numbers))
     Console().print(table)
 
 

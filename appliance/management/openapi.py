@@ -79,7 +79,14 @@ def description() -> dict[str, Any]:
             "post": _operation("Have the peer of a redundant pair's primary take over", 200, 404, 409, 502)
         },
     }  # fmt: skip
-    for question in ("status", "health", "usage", "hits", "vpn"):
+    own = {"name": "own", "in": "query", "schema": {"type": "boolean"}, "description": "Of this one alone"}
+    paths[f"{one}/usage"] = {
+        "get": _operation(
+            "Traffic totals, which only grow; of a redundant pair both appliances' together", 200, 404, 502,
+            parameters=[own],
+        )
+    }  # fmt: skip
+    for question in ("status", "health", "hits", "vpn"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
     kind = {"name": "kind", "in": "path", "required": True, "schema": {"enum": list(QUESTIONS)}}
     for question in ("explain", "diagnostics/{kind}"):

@@ -79,6 +79,12 @@ class Pairs:
                     log.error("%s: split brain, both of its pair are primary", name)
                 (self._split.add if split else self._split.discard)(name)
 
+    def members(self, appliance: Appliance) -> list[Appliance]:
+        """The appliance, and the other one of its pair if it is of one."""
+        revision = self._inventory.document(appliance.name)
+        found = self._peer(appliance, revision) if revision is not None else None
+        return [appliance] if found is None else [appliance, found[0]]
+
     def states(self) -> dict[str, tuple[str, bool]]:
         """By appliance: its state when it was last asked, and whether its peer was primary along with it."""
         with self._lock:

@@ -18,6 +18,7 @@ from appliance.management.inventory import Appliance, Inventory, StaleError, Sto
 from appliance.management.pusher import Pusher
 from appliance.management.schedule import POLL_INTERVAL
 from appliance.management.submission import accepted, shown
+from appliance.management.usage import Usage
 from appliance.model import merge_patch
 from appliance.roles import document_model
 
@@ -52,6 +53,7 @@ class Plane:
         self._context_lock = threading.Lock()
         self.pusher = Pusher(inventory, self._connect, poll_interval=poll_interval)
         self.metrics = self.pusher.metrics
+        self._usage = Usage(inventory, self._connect)
 
     @classmethod
     @contextmanager
@@ -173,6 +175,15 @@ class Plane:
         """Have the peer of a pair's primary take over. Raises AgentError."""
         with self.agent(name) as agent:
             return agent.switch_over()
+
+    def usage(self, name: str, *, own: bool = False) -> Any:
+        """Traffic totals: of a redundant pair what both have counted, unless its `own` are wanted. Raises
+        AgentError."""
+        members = self.pusher.pairs.members(self.inventory.appliance(name))
+        if not own and len(members) > 1:
+            return self._usage.of_pair(members)
+        with self.agent(name) as agent:
+            return agent.usage()
 
     def agent(self, name: str) -> Agent:
         """A connection to an appliance, for questions."""

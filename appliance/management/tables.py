@@ -58,6 +58,15 @@ class PlacementRow(Base):
     text: Mapped[str]
 
 
+class UsageRow(Base):
+    __tablename__ = "usage"
+
+    appliance_id: Mapped[int] = mapped_column(
+        ForeignKey("appliances.id", ondelete="CASCADE"), primary_key=True
+    )
+    text: Mapped[str]
+
+
 def open_database(url: str) -> Engine:
     """An engine with the tables in place. Raises sqlalchemy.exc.SQLAlchemyError."""
     sqlite = make_url(url).get_backend_name() == "sqlite"

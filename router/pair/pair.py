@@ -11,6 +11,7 @@ from router.pair import answers, connections, faults, fetched, keepalived, lease
 from router.pair.foreign import Foreigners
 from router.pair.keepalived import SilentError, State, Vrrp
 from router.pair.peer import Peer
+from router.pair.sessions import Sessions
 from router.pair.settings import Settings
 from router.pair.weights import Weights
 
@@ -43,6 +44,7 @@ class Pair:
         self._observer = faults.Faults(self.settings)
         self._foreigners = Foreigners(self.settings)
         self._peer = Peer(self.settings, self._hear)
+        self._sessions = Sessions()
 
     def settings(self) -> Settings:
         return self._settings
@@ -122,6 +124,8 @@ class Pair:
         self._woken.set()
         if state == "backup" and before != "unknown":
             threading.Thread(target=connections.forget, daemon=True).start()
+        if state == "primary":
+            threading.Thread(target=self._sessions.go_on, daemon=True).start()
 
     def _repeat_connections(self) -> None:
         last, primary = 0.0, False
@@ -177,16 +181,22 @@ class Pair:
             "faults": self._faults,
             "leases": leases.texts(current.dhcp) if self._state == "primary" else {},
             "fetched": fetched.noted(),
+            "sessions": self._sessions.word() if self._state == "primary" else {},
         }
 
     def _hear(self, said: Mapping[str, Any]) -> None:
         current = self._settings
+        # Of another version, while the two are upgraded, it may not say it.
+        sessions = said.get("sessions", {})
+        if self._state != "primary" and said["state"] == "primary":
+            self._sessions.learn(sessions)
         if self._state == "backup" and said["state"] == "primary":
             names: dict[str, list[str]] = {}
             for link, text in current.addresses:
                 if ":" not in text:
                     names.setdefault(link, []).append(text.partition("/")[0])
             leases.adopt(said["leases"], current.dhcp, names)
+            self._sessions.adopt(sessions)
         fetched.adopt(said["fetched"], current.key("fetched passwords"))
 
     def _is_split(self) -> bool:

@@ -14,9 +14,11 @@ from tests.bench import report
 from tests.bench.benchmark import Benchmark
 
 NAMES = (
+    "acl",
     "apply",
     "boot",
     "builds",
+    "chains",
     "dhcp",
     "dns",
     "failover",

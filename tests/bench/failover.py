@@ -28,11 +28,11 @@ _ROUNDS = 5
 _CONNECTIONS = 100
 _ADDRESS = "192.0.2.100"
 _WHAT = f"""\
-The primary's container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP connections by source
-NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping have run for 5 s.
-Milliseconds without an answer to a datagram. `keepalived alone` is two namespaces
-with nothing but the shortest keepalived.conf of one instance and one address, whose first one dies, and
-a client that pings the address.
+The primary's cables are cut and its container is killed, {_ROUNDS} times each, while {_CONNECTIONS} TCP
+connections by source NAT, UDP flows by source NAT and by a port forward (100 datagrams a second) and a ping
+have run for 5 s. Milliseconds without an answer to a datagram; the aim is under 500 at adverts every 100 ms,
+and no connection lost. `keepalived alone` is two namespaces with nothing but the shortest keepalived.conf of
+one instance and one address, whose first one dies, and a client that pings the address.
 """
 _BARE = ("bchbare1", "bchbare2", "bchbareg")
 
@@ -44,9 +44,11 @@ def run(say: Say) -> str:
             say(f"adverts every {interval} ms")
             pair.put(lambda name, interval=interval: document(name, advert_milliseconds=interval))
             rows.append((f"router, {interval} ms", *_killed(pair, say)))
+            say(str(rows[-1]))
         pair.put()
         say("planned switch-over")
         switched = _switched(pair)
+        say(f"lost: {switched}")
     for interval in (100, 300):
         say(f"keepalived alone, {interval} ms")
         rows.append((f"keepalived alone, {interval} ms", *_bare(interval)))
@@ -64,7 +66,7 @@ def run(say: Say) -> str:
                 rows,
             ),
             f"A planned switch-over, {2 * _ROUNDS} times: at most {max(switched)} of 100 datagrams a second "
-            f"were lost, {sum(switched)} in all.",
+            f"were lost, {sum(switched)} in all. The aim is one.",
         ]
     )
 
@@ -86,7 +88,7 @@ def _killed(pair: PairLab, say: Say) -> tuple[str, str, int, int]:
             pings = Pings(pair["vm1"], WEB)
             time.sleep(5)
             before = [set(flow.seen) for flow in (*streams, *datagrams)]
-            pair.containers.kill(primary)
+            pair.power_cut(primary)
             time.sleep(4)
             pings.stop()
             for flow in (*streams, *datagrams):
@@ -149,7 +151,10 @@ def _bare_gap(interval: int) -> float:
         killed = time.time()
         primary.kill()
         namespace.run(_BARE[0], ["ip", "link", "set", "eth0", "down"], check=True)
-        time.sleep(3)
+        time.sleep(1)
+        # Whatever else the machine does meanwhile: the first answer is what is looked for.
+        ping = ["ping", "-n", "-c", "1", "-W", "1", _ADDRESS]
+        until(lambda: namespace.run(ask, ping).returncode == 0, seconds=30, what="the second one answers")
         asking.send_signal(signal.SIGINT)
         said = asking.communicate(timeout=10)[0]
     times = [float(line[1 : line.index("]")]) for line in said.splitlines() if "bytes from" in line]

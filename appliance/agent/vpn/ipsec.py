@@ -5,11 +5,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from appliance.agent.usage import Totals
+from appliance.agent.vpn.addresses import Addresses
 from appliance.agent.vpn.session import Session, State
-from appliance.engine import charon
+from appliance.engine import charon, ipsec
 from appliance.engine.charon import MARK, Association
 from appliance.engine.ipsec import supported
 from appliance.resources import Connection, Resource, SharedSecret
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _INTERVAL = 5.0
+_LOOK = 0.5
 _LONGEST_WAIT = 60.0
 """Between two tries to begin what a peer refuses: it is asked less and less often."""
 Counted = tuple[int, int]
@@ -37,6 +40,7 @@ class Ipsec:
         """By the name of a connection or user, and the number of a pair of security associations."""
         self._past: dict[str, Counted] = {}
         """By name, of those that are gone."""
+        self._addresses = Addresses()
         self._read: dict[str, Counted] = {}
         """What each pair of security associations has counted, by the name that `read` gives it; of those
         that are gone until it was told."""
@@ -85,11 +89,30 @@ class Ipsec:
     def watch(self) -> None:
         """Forever: begin tunnels that are down, and have a daemon that was started anew told everything."""
         while True:
-            time.sleep(_INTERVAL)
+            self._wait()
             try:
                 self.refresh()
             except Exception:
                 log.exception("Looking after IPsec tunnels failed")
+
+    def _wait(self) -> None:
+        """Until the next look around; for a router of a pair that is when an address comes or goes, or the
+        document has changed, too."""
+        if not self._follows():
+            time.sleep(_INTERVAL)
+            return
+        looked_at = self._resources()
+        deadline = time.monotonic() + _INTERVAL
+        while (left := deadline - time.monotonic()) > 0:
+            if self._addresses.changed(min(left, _LOOK)):
+                # As the primary again: whom it couldn't begin with before it may now.
+                self._waits.clear()
+                return
+            if self._resources() is not looked_at:
+                return
+
+    def _follows(self) -> bool:
+        return any(isinstance(item, Connection) and item.follows for item in self._resources())
 
     def refresh(self) -> None:
         connections, _ = self._wanted()
@@ -103,8 +126,10 @@ class Ipsec:
                 found = charon.associations(asked)
                 with self._lock:
                     self._count(found)
+                own = self._addresses.now() if self._follows() else None
+                found = [one for one in found if not self._ended(asked, one, connections, own)]
                 for connection in connections:
-                    if connection.initiate and connection.name in loaded:
+                    if connection.initiate and connection.name in loaded and _is_here(connection, own):
                         self._initiate(asked, connection, loaded[connection.name], found)
                 if all(item.name in loaded for item in connections if supported(item)):
                     return
@@ -130,6 +155,22 @@ class Ipsec:
                 log.info("Connection %s: beginning %s", connection.name, child)
                 # What it does is only done as its log is read.
                 list(asked.initiate({"child": child, "ike": loaded, "timeout": "-1"}))
+
+    def _ended(
+        self,
+        asked: "Charon",
+        one: Association,
+        connections: Sequence[Connection],
+        own: AbstractSet[str] | None,
+    ) -> bool:
+        """Whether a session was the other router's to go on with, and is ended here: without a word to its
+        peer, for what has no address says nothing."""
+        follows = any(item.follows for item in connections if item.name == one.name)
+        if own is None or not follows or one.local_host in own:
+            return False
+        log.info("Connection %s: its address is another router's now", one.name)
+        ipsec.terminate(one, asked)
+        return True
 
     def _wanted(self) -> tuple[list[Connection], list[str]]:
         resources = self._resources()
@@ -199,6 +240,12 @@ class Ipsec:
         mine = [counted for (of, _), counted in self._counted.items() if of == name]
         mine.append(self._past.get(name, (0, 0)))
         return sum(sent for sent, _ in mine), sum(received for _, received in mine)
+
+
+def _is_here(connection: Connection, own: AbstractSet[str] | None) -> bool:
+    if own is None or not connection.follows:
+        return True
+    return any(address in own for address in connection.settings["local_addrs"])
 
 
 def _counted(found: Sequence[Association]) -> dict[str, Counted]:

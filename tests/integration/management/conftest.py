@@ -46,14 +46,22 @@ def add_peer(authority: Authority, inventory: Inventory, tmp_path: Path) -> Iter
 
 
 @pytest.fixture
-def start_pusher(authority: Authority, inventory: Inventory) -> Iterator[Callable[..., Pusher]]:
-    pushers: list[Pusher] = []
+def connect(authority: Authority) -> Callable[[Appliance], Agent]:
     context = authority.client_context()
 
     def connect(appliance: Appliance) -> Agent:
         return Agent(
             name=appliance.name, host=appliance.host, port=appliance.port, context=context, answer_timeout=20
         )
+
+    return connect
+
+
+@pytest.fixture
+def start_pusher(
+    inventory: Inventory, connect: Callable[[Appliance], Agent]
+) -> Iterator[Callable[..., Pusher]]:
+    pushers: list[Pusher] = []
 
     def start(**options: float) -> Pusher:
         pusher = Pusher(inventory, connect, **options)  # type: ignore[arg-type]

@@ -40,6 +40,7 @@ class Peer:
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: http.server.ThreadingHTTPServer | None = None
+    _context: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def start(self, boot: Boot, directory: Path) -> None:
         path = directory / f"{self.name}.pem"
@@ -47,7 +48,12 @@ class Peer:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=boot.tls.ca)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(path)
-        self._server = _server(self, context)
+        self._context = context
+        self.start_again()
+
+    def start_again(self) -> None:
+        """At the port that it had."""
+        self._server = _server(self, self._context)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

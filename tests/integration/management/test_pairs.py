@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from management_peer import Peer
 
-from appliance.management.inventory import Inventory
+from appliance.management.client import Agent, AgentError
+from appliance.management.inventory import Appliance, Inventory
 from appliance.management.pusher import Pusher, is_converged
+from appliance.management.usage import Usage
 
 AddPeer = Callable[..., Peer]
+Connect = Callable[[Appliance], Agent]
 StartPusher = Callable[..., Pusher]
 OTHER = {"r1": "r2", "r2": "r1"}
 
@@ -103,3 +108,38 @@ def test_two_primaries_are_noticed(
     assert 'sysvm_redundancy_split_brain{appliance="r1"} 1' in text
     primary.redundancy = {"state": "backup"}
     said(("backup", False), ("primary", False))
+
+
+def test_traffic_is_told_of_both_and_only_grows(
+    inventory: Inventory, add_peer: AddPeer, start_pusher: StartPusher, connect: Connect
+) -> None:
+    def counted(number: int) -> dict[str, Any]:
+        return {"network-guest0": {"sent": {"bytes": number}}}
+
+    primary, backup = pair(add_peer)
+    pusher = start_pusher(poll_interval=3600)
+    for name in ("r2", "r1"):
+        digest = put(inventory, pusher, name)
+        assert is_converged(pusher.wait(name, digest=digest, timeout=10))
+    primary.told["/v1/usage"], backup.told["/v1/usage"] = counted(1000), counted(20)
+    usage = Usage(inventory, connect)
+
+    def total(name: str = "r1") -> Any:
+        return usage.of_pair(pusher.pairs.members(inventory.appliance(name)))
+
+    assert total() == total("r2") == counted(1020)
+    primary.stop()
+    backup.told["/v1/usage"] = counted(50)
+    assert total() == counted(1050), "what the dead one had counted still counts"
+    usage = Usage(inventory, connect)
+    assert total("r2") == counted(1050), "also for another process of the management plane"
+    # It is built anew, and counts from 0.
+    primary.told["/v1/usage"] = counted(7)
+    primary.start_again()
+    assert total() == counted(1057)
+    primary.told["/v1/usage"] = counted(9)
+    assert total() == counted(1059)
+    primary.stop()
+    backup.stop()
+    with pytest.raises(AgentError):
+        total()

@@ -223,6 +223,11 @@ def test_the_command_line_asks_about_packets(service: Service, peer: Peer) -> No
     run("explain", "r2", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", code=1)
     run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "0", code=2)
     run("diagnose", "ping", "r1", "10.1.1.10", "--count", "100", code=2)
+    peer.told["/v1/usage"] = {"network-guest0": {"sent": {"bytes": 1234567, "packets": 1000}}}
+    for own in ([], ["--own"]):
+        text = run("appliance", "usage", "r1", *own).decode()
+        (row,) = [line for line in text.splitlines() if "guest0" in line]
+        assert "1,234,567" in row and "1,000" in row
 
 
 def test_a_capture_streams_through(service: Service, peer: Peer) -> None:

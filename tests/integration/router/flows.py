@@ -54,8 +54,9 @@ class Flow:
     """One message every `interval` seconds; when each was sent and answered, and whom the far end saw."""
 
     def __init__(
-        self, client: Client, address: str, port: int, *, udp: bool, interval: float = 0.01, source: int = 0
-    ) -> None:
+        self, client: Client, address: str, port: int, *, udp: bool, interval: float = 0.01, source: int = 0,
+        own: str = "",
+    ) -> None:  # fmt: skip
         self.udp = udp
         self.sent: dict[int, float] = {}
         self.answered: dict[int, float] = {}
@@ -64,9 +65,9 @@ class Flow:
         self._interval = interval
         self._socket = client.socket(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         self._socket.settimeout(5)
-        if source:
+        if source or own:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(("0.0.0.0", source))
+            self._socket.bind((own, source))
         self._socket.connect((address, port))
         self._socket.settimeout(None)
         if not udp:

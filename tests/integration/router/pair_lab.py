@@ -168,6 +168,13 @@ class PairLab:
         finally:
             self._switch("ip", "link", "set", port, "up")
 
+    def power_cut(self, name: str) -> None:
+        """Nothing is heard of it from this moment on. A container that is killed is a kernel that goes on
+        forwarding until its namespace is gone."""
+        for mac in macs(name).values():
+            self._switch("ip", "link", "set", port_name(full_name(self.containers.cloud, name), mac), "down")
+        self.containers.kill(name)
+
     @contextmanager
     def parted(self, name: str, link: str, client: str) -> Iterator[None]:
         """Without a way between a router's card and a client on the same segment (bridge(8), isolated)."""
@@ -240,6 +247,15 @@ def announcements(frames: list[tuple[float, bytes]], address: str, mac: str, *, 
         1
         for at, frame in frames
         if at >= after and frame[28:32] == frame[38:42] == wanted and frame[22:28].hex(":") == mac
+    )
+
+
+def advertisements(frames: list[tuple[float, bytes]], mac: str, *, after: float) -> int:
+    """Unsolicited neighbour advertisements (RFC 4861, section 7.2.6) from a card: ICMPv6 type 136."""
+    return sum(
+        1
+        for at, frame in frames
+        if at >= after and frame[20] == 58 and frame[54] == 136 and frame[6:12].hex(":") == mac
     )
 
 

@@ -7,10 +7,10 @@ import time
 
 import pair_lab
 from flows import Flow
-from pair_lab import PairLab, announcements, listening, offers
+from pair_lab import PairLab, advertisements, announcements, listening, offers
 from router_lab import WEB, inside, until
 
-_ARP = 0x0806
+_ARP, _IPV6 = 0x0806, 0x86DD
 
 
 def test_a_link_that_fails_moves_it(pair: PairLab) -> None:
@@ -85,7 +85,7 @@ def test_two_primaries_are_seen_reported_and_healed(pair: PairLab) -> None:
             failed = pair.failed_checks(name)
             assert "Both routers are primary" in failed["redundancy split-brain"]
             assert "sysvm_redundancy_split_brain 1" in pair.routers[name].request("GET", "/metrics").text
-        with listening(pair["vm1"], _ARP) as frames:
+        with listening(pair["vm1"], _ARP) as frames, listening(pair["vm1"], _IPV6) as frames6:
             time.sleep(0.2)
             frames.clear()
             pair.run("r1", "nft", "flush", "table", "inet", "deaf")
@@ -94,7 +94,9 @@ def test_two_primaries_are_seen_reported_and_healed(pair: PairLab) -> None:
             primary = pair.settled()
             time.sleep(2)
     assert primary == "r1", "of two that were primary the priority decides"
-    assert announcements(frames, "10.1.1.1", pair_lab.macs("r1")["guest0"], after=healed) >= 5
+    mac = pair_lab.macs("r1")["guest0"]
+    assert announcements(frames, "10.1.1.1", mac, after=healed) >= 5
+    assert advertisements(frames6, mac, after=healed) >= 5
     for name in pair.routers:
         until(lambda name=name: pair.failed_checks(name) == {}, seconds=10)
     assert pair["vm1"].ping(WEB)

@@ -115,7 +115,7 @@ def test_limits() -> None:
 
 
 UNEXPLAINED = (
-    "limited", "listening", "open", "peers", "reach", "tunnel", "udp_", "way_out",
+    "limited", "listening", "open", "pair", "peers", "reach", "tunnel", "udp_", "way_out",
 )  # fmt: skip
 """Sets that say by which way something goes, or that it is the router's own: no line of the document's rules
 is behind their verdicts."""

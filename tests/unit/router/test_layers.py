@@ -62,3 +62,11 @@ def test_rules_that_come_and_go_are_where_they_would_be(
         if not layering.remove(name, rule):
             layering = Layering(first, WIDTH)
         assert layering.layers == Layering(first, WIDTH).layers
+
+
+def test_a_rule_goes_alone_where_others_keep_the_last_one_where_it_is() -> None:
+    everywhere = Rule(1000, ((Prefix(0, 0), (0, 65535)),))
+    hosts = {str(host): Rule(host, ((Prefix(8, host), (22, 22)),)) for host in range(100)}
+    layering = Layering({**hosts, "rest": everywhere}, 8)
+    assert all(layering.remove(str(host), hosts[str(host)]) for host in range(99))
+    assert not layering.remove("99", hosts["99"]), "the rest moves to the first layer"

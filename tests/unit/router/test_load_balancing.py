@@ -52,6 +52,8 @@ def test_it_is_listened_on_where_the_document_says() -> None:
         ("203.0.113.5", (81, 81), False),
         ("10.1.1.1", (5432, 5432), False),
         ("2001:db8::5", (25, 25), False),
+        # Of the pair's two, to one another.
+        ("169.254.4.1", (10240, 10240), False),
     }
 
 

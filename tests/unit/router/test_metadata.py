@@ -37,7 +37,7 @@ def test_records_are_what_the_service_reads() -> None:
 
 def test_the_rest() -> None:
     found = list(metadata.resources(document("everything")))
-    assert Address(link="guest0", address="169.254.169.254/32") in found
+    assert Address(link="guest0", address="169.254.169.254/32", label="guest0:meta") in found
     assert Unit(name="sysvm-metadata.service") in found
     (config,) = [item for item in found if isinstance(item, File)]
     assert json.loads(config.content) == {

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.checks import Check, DnsCheck, HttpCheck
 from appliance.rendering import pieces
-from appliance.resources import Address, File, Leases, Resource, Route, Ruleset, Unit
+from appliance.resources import Address, Connection, File, Leases, Resource, Route, Ruleset, Unit
 from appliance.roles import resources
 from router import redundancy, role
 from tests.examples import document, example, problems, read
@@ -50,7 +50,7 @@ def test_what_services_want_on_a_shared_link_is_keepaliveds() -> None:
     block = content(wanted, "keepalived.conf").partition("virtual_ipaddress_excluded {")[2]
     assert [line.strip() for line in block.partition("}")[0].strip().splitlines()] == [
         "10.1.1.1/24 dev guest0 no_track",
-        "169.254.169.254/32 dev guest0 no_track",
+        "169.254.169.254/32 dev guest0 label guest0:meta no_track",
         "203.0.113.5/24 dev public0 no_track",
         "203.0.113.6/24 dev public0 no_track",
     ]
@@ -75,10 +75,7 @@ def test_the_two_differ_in_nothing_but_themselves() -> None:
         next(item for item in both if isinstance(item, Ruleset) and item.table == "sysvm")
         for both in (one, other)
     ]
-    lines = [
-        [line for line in table.text.splitlines() if "meta l4proto 112 accept" not in line]
-        for table in tables
-    ]
+    lines = [[line for line in table.text.splitlines() if "169.254.4." not in line] for table in tables]
     assert lines[0] == lines[1]
     one_elements, other_elements = (table.elements for table in tables)
     differing = {name for name in one_elements if one_elements[name] != other_elements[name]}
@@ -138,6 +135,38 @@ def test_only_what_the_two_say_is_let_in() -> None:
         "3781 . 169.254.4.1 . 6": None,
     }
     assert table.elements["open_protocols4"].keys() == {"169.254.4.1 . 112", "169.254.128.0 . 112"}
+
+
+def test_nobody_else_reaches_what_the_two_share() -> None:
+    text = table_of(made()).text
+    assert 'iifname != { "lo", "sync0" } ip daddr 169.254.4.1 drop' in text
+    assert 'iifname "sync0" ip daddr 169.254.4.1 ip saddr != 169.254.4.2 drop' in text
+
+
+def test_who_has_no_address_says_nothing_from_it() -> None:
+    table = table_of(made())
+    assert "ip saddr @pair4 fib saddr type != local drop" in table.text
+    assert table.elements["pair4"].keys() == {"10.1.1.1", "203.0.113.5", "203.0.113.6"}
+    alone = table_of(resources(document("router")))
+    assert "pair4" not in alone.text and "pair4" not in alone.elements
+
+
+def test_a_tunnel_is_begun_where_its_address_is() -> None:
+    """By the agent; the IKE daemon of the backup would begin it, too."""
+    found = [item for item in resources(document("everything")) if isinstance(item, Connection)]
+    assert found and all(item.follows for item in found)
+    assert any(item.initiate for item in found)
+    for item in found:
+        children = item.settings["children"]
+        assert isinstance(children, dict)
+        for child in children.values():
+            assert (child["start_action"], child["close_action"]) == ("none", "none")
+            assert child["dpd_action"] == "clear"
+    value = example("everything")
+    del value["redundancy"], value["interfaces"]["sync0"]
+    alone = [item for item in resources(read(value)) if isinstance(item, Connection)]
+    assert not any(item.follows for item in alone)
+    assert "'start_action': 'start'" in repr(alone)
 
 
 def test_what_is_tracked() -> None:

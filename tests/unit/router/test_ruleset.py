@@ -16,22 +16,39 @@ def table(value: Any) -> Ruleset:
     return found
 
 
-def spoofed(**routes: str) -> str:
+def sources(**routes: str) -> list[str]:
+    """What packets from guest0 may come from; those of IPv6 are left out."""
     value = example("two-networks")
     value["routes"] = {
         name: {"destination": destination, "gateway": "10.1.1.254"} for name, destination in routes.items()
     }
     text = table(value).text
-    line = next(line for line in text.splitlines() if 'iifname "guest0" ip saddr !=' in line)
-    return line.partition("{ ")[2].partition(" }")[0]
+    rules = text.partition("chain from_guest0 {")[2].partition("}\n")[0].splitlines()
+    assert rules[-2].strip() == "drop", "nobody else"
+    return [rule.split(maxsplit=2)[2] for rule in rules if rule.split()[:1] == ["ip"]]
 
 
 def test_sources_on_a_guests_side() -> None:
-    assert spoofed() == "0.0.0.0/32, 10.1.1.0/24"
-    assert spoofed(a="10.9.0.0/16") == "0.0.0.0/32, 10.1.1.0/24, 10.9.0.0/16"
-    assert spoofed(a="10.9.0.0/16", b="10.9.1.0/24") == "0.0.0.0/32, 10.1.1.0/24, 10.9.0.0/16"
-    assert spoofed(a="10.0.0.0/8") == "0.0.0.0/32, 10.0.0.0/8", "wider than the link's own network"
-    assert spoofed(a="0.0.0.0/1") == "0.0.0.0/1"
+    assert sources() == ["10.1.1.0/24 return", "0.0.0.0/32 return"]
+    assert sources(a="10.9.0.0/16") == ["10.9.0.0/16 return", "10.1.1.0/24 return", "0.0.0.0/32 return"]
+    assert sources(a="10.9.0.0/16", b="10.9.1.0/24") == sources(a="10.9.0.0/16")
+    assert sources(a="10.8.0.0/16", b="10.10.0.0/16") == [
+        "{ 0.0.0.0/32, 10.1.1.0/24, 10.8.0.0/16, 10.10.0.0/16 } return"
+    ]
+    assert sources(a="10.0.0.0/8") == ["10.0.0.0/8 return", "0.0.0.0/32 return"], (
+        "wider than its own network"
+    )
+    assert sources(a="0.0.0.0/1") == ["0.0.0.0/1 return"]
+    assert sources(a="0.0.0.0/1", b="128.0.0.0/1") == ["{ 0.0.0.0/0 } return"]
+
+
+def test_each_link_has_one_chain_that_knows_who_is_not_behind_it() -> None:
+    text = table(example("vpc")).text
+    (rule,) = [line for line in text.splitlines() if "iifname vmap" in line and "from_" in line]
+    assert '"guest0" : jump from_guest0' in rule and '"public0" : jump from_outside' in rule
+    assert '"private0" : jump from_outside' in rule
+    inside = text.partition("chain from_outside {")[2].partition("}\n")[0].split()
+    assert inside[:3] == ["ip", "saddr", "10.2.2.0/24"] and inside[3] == "drop"
 
 
 def test_structure_knows_nothing_of_what_grows() -> None:
