@@ -312,8 +312,8 @@ class Connection:
 
     name: str
     settings: Mapping[str, Setting]
-    link: str
-    """Its TunnelLink; without that it isn't loaded."""
+    link: str | None
+    """Its TunnelLink; without that it isn't loaded. None: it is L2TP's, loaded where the kernel has that."""
     initiate: bool = False
     """Whether it is to be up always, and is begun from this side."""
     users: bool = False
@@ -350,6 +350,16 @@ class AddressPool:
     attributes: Mapping[str, Setting] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class L2tpServer:
+    """Users by L2TP, each session a pppd. One of somebody who isn't among `users`, or with an address that
+    isn't of the `pool`, is ended. On a kernel without PPP, L2TP or ESP all of it is left out."""
+
+    unit: Unit
+    users: tuple[str, ...]
+    pool: str
+
+
 Resource = (
     File
     | Records
@@ -374,4 +384,5 @@ Resource = (
     | SharedSecret
     | PrivateKey
     | AddressPool
+    | L2tpServer
 )

@@ -14,19 +14,19 @@ EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/s
 LICENSES = "/usr/share/doc/*/copyright"
 
 
-def options(*, variant: str = "minbase") -> list[str]:
-    paths = [*(f"path-exclude={glob}" for glob in EXCLUDED), f"path-include={LICENSES}"]
+def options(*, variant: str = "minbase", excluded: Sequence[str] = ()) -> list[str]:
+    paths = [*(f"path-exclude={glob}" for glob in (*EXCLUDED, *excluded)), f"path-include={LICENSES}"]
     return ["--mode=root", f"--variant={variant}", "--quiet", *(f"--dpkgopt={path}" for path in paths)]
 
 
-def key(packages: Sequence[str]) -> str:
+def key(packages: Sequence[str], *, excluded: Sequence[str] = ()) -> str:
     """What the package layer of these packages is called by."""
-    return of_text(SUITE, *options(), *packages)
+    return of_text(SUITE, *options(excluded=excluded), *packages)
 
 
-def fill(packages: Sequence[str]) -> Fill:
+def fill(packages: Sequence[str], *, excluded: Sequence[str] = ()) -> Fill:
     def install(tree: Path) -> None:
-        bootstrap(tree, packages, options=options())
+        bootstrap(tree, packages, options=options(excluded=excluded))
         # Empty: each machine gets its own at boot (machine-id(5)), and it is no "first boot".
         (tree / "etc/machine-id").write_text("")
         # The build machine's name and resolvers, which mmdebstrap copied in.

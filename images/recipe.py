@@ -1,7 +1,8 @@
 """Recipes: what a role's tree is made of.
 
-A part is a directory here: `packages` (one Debian package a line, `#` comments) and `rootfs/`, which
-mirrors `/`. A role is a list of parts, later ones over earlier ones.
+A part is a directory here: `packages` (one Debian package a line, `#` comments), `excluded` (globs of their
+files that are left out, if any) and `rootfs/`, which mirrors `/`. A role is a list of parts, later ones over
+earlier ones.
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +36,14 @@ class Recipe:
         found: set[str] = set()
         for part in self.parts:
             found.update(listed((part / "packages").read_text()))
+        return tuple(sorted(found))
+
+    def excluded(self) -> tuple[str, ...]:
+        """Globs of files that Debian's packages bring and nobody needs, as dpkg's path-exclude."""
+        found: set[str] = set()
+        for part in self.parts:
+            if (part / "excluded").exists():
+                found.update(listed((part / "excluded").read_text()))
         return tuple(sorted(found))
 
     def rootfs(self) -> tuple[Path, ...]:

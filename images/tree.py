@@ -54,7 +54,7 @@ def build(role: str, *, cache: Path | None = None, progress: Progress = lambda s
 
 def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
     """The same for any recipe."""
-    bottom_key = packages.key(recipe.packages())
+    bottom_key = packages.key(recipe.packages(), excluded=recipe.excluded())
     below_key = libraries.key(packages=bottom_key) if recipe.appliance else bottom_key
     final = cache / f"{recipe.name}-{top_key(recipe, below=below_key)}"
     if final.is_dir():
@@ -68,7 +68,8 @@ def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
 
         return with_word
 
-    bottom = announced("installing Debian packages", packages.fill(recipe.packages()))
+    filled = packages.fill(recipe.packages(), excluded=recipe.excluded())
+    bottom = announced("installing Debian packages", filled)
     below = layer(cache, f"packages-{recipe.name}-{bottom_key}", bottom)
     if recipe.appliance:
         middle = announced("installing Python libraries", libraries.fill(packages=below))

@@ -164,8 +164,10 @@ def listeners(document: RouterDocument) -> Iterator[Listener]:
     addresses = {
         tunnel.local_address: ("ipsec", name, "local_address") for name, tunnel in document.ipsec.items()
     }
-    if document.remote_access is not None:
-        addresses.setdefault(document.remote_access.ikev2.address, ("remote_access", "ikev2", "address"))
+    if (access := document.remote_access) is not None:
+        for way in ("ikev2", "l2tp"):
+            if (server := getattr(access, way)) is not None:
+                addresses.setdefault(server.address, ("remote_access", way, "address"))
     for address, at in sorted(addresses.items()):
         for ports in _IKE_PORTS:
             yield Listener(address=address, protocol=17, ports=ports, open=True, at=at)

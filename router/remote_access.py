@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from appliance.memo import per_key
 from appliance.resources import AddressPool, Connection, PrivateKey, Resource, Route, Setting, SharedSecret
-from router.document import RemoteAccess, RouterDocument, User
+from router.document import Ikev2, RemoteAccess, RouterDocument, User
 from router.ipsec import SHARED_LINK
 from router.network import GUEST
 
@@ -22,7 +22,7 @@ _DEAD_SECONDS = 30
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
     access = document.remote_access
-    if access is None:
+    if access is None or access.ikev2 is None:
         return
     for network in access.pool:
         yield Route(destination=network, link=SHARED_LINK)
@@ -40,7 +40,10 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     secrets = _secrets(access.users)
     yield from (secrets[name] for name in access.users)
     yield Connection(
-        name=CONNECTION, settings=_settings(access, subnets(document, access)), link=SHARED_LINK, users=True
+        name=CONNECTION,
+        settings=_settings(access, access.ikev2, subnets(document, access)),
+        link=SHARED_LINK,
+        users=True,
     )
 
 
@@ -63,11 +66,16 @@ def _secrets(name: str, user: User) -> SharedSecret:
     return SharedSecret(kind="EAP", name=name, owners=(name,), value=user.password.get_secret_value())
 
 
-def _settings(access: RemoteAccess, reached: Sequence[str]) -> dict[str, Setting]:
+def pools(access: RemoteAccess) -> list[str]:
+    """The networks that users have addresses of, however they come."""
+    return [*(access.pool if access.ikev2 else ()), *([access.l2tp.pool] if access.l2tp else ())]
+
+
+def _settings(access: RemoteAccess, server: Ikev2, reached: Sequence[str]) -> dict[str, Setting]:
     everything = ["0.0.0.0/0" if ":" not in network else "::/0" for network in access.pool]
     return {
         "version": "2",
-        "local_addrs": [access.ikev2.address],
+        "local_addrs": [server.address],
         "remote_addrs": ["%any"],
         "proposals": _IKE,
         "dpd_delay": f"{_DEAD_SECONDS}s",
@@ -78,7 +86,7 @@ def _settings(access: RemoteAccess, reached: Sequence[str]) -> dict[str, Setting
         "if_id_in": _NUMBER,
         "if_id_out": _NUMBER,
         "local-1": {
-            "auth": "pubkey", "id": access.ikev2.identity, "certs": [access.ikev2.certificate],
+            "auth": "pubkey", "id": server.identity, "certs": [server.certificate],
         },
         "remote-1": {"auth": "eap-mschapv2", "eap_id": "%any", "id": "%any"},
         "children": {

@@ -9,6 +9,9 @@ from router.document import RouterDocument
 from router.elements import Box, Elements, collapsed, span_text, union
 from router.ipsec import SHARED_LINK, pairs
 
+PPP_LINKS = "ppp*"
+"""Of users by L2TP, as nft calls them all."""
+
 
 @dataclass(frozen=True)
 class TunnelFilter:
@@ -19,6 +22,8 @@ class TunnelFilter:
     behind: dict[str, list[str]]
     full_tunnel: bool
     """Whether remote users reach the internet through the router."""
+    l2tp: str | None
+    """The address that is spoken to by L2TP."""
 
 
 def tunnel_filter(document: RouterDocument) -> TunnelFilter | None:
@@ -27,13 +32,15 @@ def tunnel_filter(document: RouterDocument) -> TunnelFilter | None:
         return None
     own = {tunnel.link: tunnel for tunnel in document.ipsec.values() if tunnel.link is not None}
     access = document.remote_access
+    l2tp = access.l2tp.address if access is not None and access.l2tp is not None else None
     return TunnelFilter(
-        links=(SHARED_LINK, *sorted(own)),
+        links=(SHARED_LINK, *sorted(own), *([PPP_LINKS] if l2tp else ())),
         behind={
             link: collapsed(subnet for subnet in tunnel.remote_subnets if ":" not in subnet)
             for link, tunnel in sorted(own.items())
         },
         full_tunnel=access is not None and access.full_tunnel,
+        l2tp=l2tp,
     )
 
 
@@ -52,7 +59,7 @@ def elements(document: RouterDocument) -> Elements:
             found[f"tunnel_pairs{version}"][key] = None
     access = document.remote_access
     if access is not None and access.full_tunnel:
-        for network in access.pool:
+        for network in remote_access.pools(access):
             version = 6 if ":" in network else 4
             users = span_text(*span(network), version)
             found[f"tunnel_users{version}"][users] = None
@@ -69,7 +76,7 @@ def _boxes(document: RouterDocument, version: int) -> Iterator[Box]:
     ]
     access = document.remote_access
     if access is not None:
-        found += pairs(remote_access.subnets(document, access), access.pool)
+        found += pairs(remote_access.subnets(document, access), remote_access.pools(access))
     for pair in found:
         if (":" in pair[0]) == (version == 6):
             yield tuple(map(span, pair))

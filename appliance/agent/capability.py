@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 
-from appliance.engine import checksum
+from appliance.engine import checksum, l2tp
 from appliance.engine.nft import Nft
 from appliance.engine.rtnetlink import IPRoute, NetlinkError
 from appliance.engine.traffic_control import TrafficControl
@@ -26,6 +26,7 @@ def probe(nft: Nft) -> Mapping[str, bool]:
         "wireguard": _has_link_kind("wireguard"),
         "vxlan": _has_link_kind("vxlan", vxlan_id=1),
         "ipsec": _has_esp(),
+        "l2tp": l2tp.available(),
         **dict.fromkeys(("htb", "fq_codel"), False),
         **dict.fromkeys(_queue_kinds(), True),
     }

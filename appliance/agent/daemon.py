@@ -24,6 +24,8 @@ from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.agent.usage import Usage
 from appliance.agent.vpn.ipsec import Ipsec
+from appliance.agent.vpn.l2tp import L2tp
+from appliance.agent.vpn.session import Session
 from appliance.checks import Check
 from appliance.engine.host import Host
 from appliance.model import RefusedError
@@ -79,7 +81,12 @@ def run() -> None:
     with ThreadPoolExecutor(1) as pool:
         capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
-    app = api.create(controller, health, usage, capabilities.result(), tunnels.sessions)
+    l2tp = L2tp(lambda: controller.wanted)
+
+    def sessions() -> list[Session]:
+        return [*tunnels.sessions(), *l2tp.sessions()]
+
+    app = api.create(controller, health, usage, capabilities.result(), sessions)
     # What there is now stays: a collection needn't look at it ever.
     gc.freeze()
     gc.enable()

@@ -18,7 +18,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from appliance import disk
-from appliance.engine import charon, conntrack, tunnel_link
+from appliance.engine import charon, conntrack, l2tp, tunnel_link
 from appliance.engine.change import Action, Change
 from appliance.engine.charon import MARK, Association
 from appliance.engine.host import Host
@@ -62,7 +62,7 @@ def plan(wanted: Sequence[Resource], host: Host, *, fresh: bool = False) -> Iter
     connections = {
         _named(item.name, (item.settings, _credentials(item.name, wanted)), host): item
         for item in wanted
-        if isinstance(item, Connection) and (item.link == SHARED_LINK or tunnel_link.available())
+        if isinstance(item, Connection) and supported(item)
     }
     shared = {
         _named(f"{item.kind} {item.name}", (item.owners, item.value), host): item
@@ -88,6 +88,13 @@ def plan(wanted: Sequence[Resource], host: Host, *, fresh: bool = False) -> Iter
     for name, connection in connections.items():
         if name not in held.connections:
             yield _change(KIND, name, "create", partial(_load_connection, name, connection))
+
+
+def supported(connection: Connection) -> bool:
+    """Whether the kernel has what it takes."""
+    if connection.link is None:
+        return l2tp.available()
+    return connection.link == SHARED_LINK or tunnel_link.available()
 
 
 def _credentials(name: str, wanted: Sequence[Resource]) -> list[str]:
@@ -120,8 +127,12 @@ def _stays(
     pools: Mapping[str, AddressPool],
 ) -> bool:
     if session.user is None:
-        # Whoever has just begun is of no connection yet.
-        return session.connection in connections or session.connection == _UNNAMED
+        # Whoever has just begun is of no connection yet. Of L2TP a user's own session is ended, by his name.
+        return (
+            session.connection in connections
+            or session.connection == _UNNAMED
+            or any(session.name == item.name and item.users for item in connections.values())
+        )
     networks = [ip_network(pool.network) for pool in pools.values()]
     return (
         # A user's session outlives a change of what the next one begins with, a new certificate say.

@@ -12,6 +12,7 @@ from appliance.engine import (
     fast_path,
     file,
     ipsec,
+    l2tp,
     leases,
     link,
     load_balancers,
@@ -87,11 +88,13 @@ def make(wanted: Iterable[resources.Resource], host: Host, *, fresh: bool = Fals
     for kind, module in KINDS.items():
         changes += module.plan(by_kind.get(kind, ()), host, fresh=fresh)
     written = {path for change in changes for path in change.writes}
-    running = [*by_kind.get(resources.Unit, ()), *wireguard.units(tunnels, host)]
+    servers = by_kind.get(resources.L2tpServer, ())
+    running = [*by_kind.get(resources.Unit, ()), *wireguard.units(tunnels, host), *l2tp.units(servers)]
     changes += unit.plan(running, host, changed=written, fresh=fresh)
     changes += leases.plan(by_kind.get(resources.Leases, ()), host, fresh=fresh)
     held = [item for kind in ipsec.KINDS for item in by_kind.get(kind, ())]
     changes += ipsec.plan(held, host, fresh=fresh)
+    changes += l2tp.plan(servers, host, fresh=fresh)
     changes += shaping.plan(by_kind.get(Shaping, ()), host, fresh=fresh)
     return Plan(changes=tuple(_ordered(changes)), wanted=wanted)
 
@@ -101,6 +104,7 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
+    late = (unit.KIND, leases.KIND, *ipsec.LATE, l2tp.KIND)
     # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
     late = (unit.KIND, leases.KIND, *ipsec.LATE, shaping.KIND)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]

@@ -37,7 +37,7 @@ from router.document.load_balancing import (
 from router.document.metadata import GuestMetadata, MetadataNetwork
 from router.document.nat import PortForward, SourceNat, StaticNat
 from router.document.redundancy import Path, Redundancy, Tracking
-from router.document.remote_access import Ikev2, RemoteAccess, User
+from router.document.remote_access import Ikev2, L2tp, RemoteAccess, User
 from router.document.text import Base64, LineText, OptionText, Verdict
 from router.document.wireguard import WireGuard, WireGuardListen, WireGuardPeer
 
@@ -74,14 +74,14 @@ class RouterDocument(Document):
     redundancy: Redundancy | None = None
     """Absent: this router is alone."""
 
-    def further_networks(self) -> Iterator[tuple[str, str]]:
-        for link, section in self.wireguard.items():
-            yield from section.networks(link)
-
     ipsec: Keyed[Name, Tunnel] = {}
     """Tunnels to other sites, by name."""
     remote_access: RemoteAccess | None = None
     """Users' way into the guests' networks."""
+
+    def further_networks(self) -> Iterator[tuple[str, str]]:
+        for link, section in self.wireguard.items():
+            yield from section.networks(link)
 
 
 __all__ = [
@@ -109,6 +109,7 @@ __all__ = [
     "Ikev2",
     "Ingress",
     "IngressRule",
+    "L2tp",
     "LeaseSeconds",
     "Limit",
     "Limits",

@@ -1,10 +1,11 @@
-"""Remote access: users' own machines in the guests' networks, by IKEv2 (RFC 7296)."""
+"""Remote access: users' own machines in the guests' networks, by IKEv2 (RFC 7296), or by L2TP in IPsec (RFC
+3193) for those that know no better."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from appliance.address import IpAddress, Network
+from appliance.address import IpAddress, Ipv4Address, Ipv4Network, Network
 from appliance.model import Keyed, Model, Secret, SecretLine
 from router.document.ipsec import Identity, Pem
 
@@ -21,7 +22,7 @@ def _ascii(secret: Secret) -> Secret:
 
 class User(Model):
     password: Annotated[SecretLine, AfterValidator(_ascii)]
-    """What the user types in; never shown again, kept by the router for EAP-MSCHAPv2, which needs it."""
+    """What the user types in; never shown again, kept by the router for MS-CHAPv2, which needs it."""
 
 
 class Ikev2(Model):
@@ -38,11 +39,27 @@ class Ikev2(Model):
     """PEM, not encrypted."""
 
 
-class RemoteAccess(Model):
-    """Users get an address of the pool each, IPv4, IPv6 or both."""
+class L2tp(Model):
+    """For old clients: PPP with MS-CHAPv2 in L2TP (RFC 2661), in IPsec with a key that all users share
+    (IKEv1, transport mode)."""
 
-    pool: Annotated[list[Network], Field(min_length=1, max_length=2)]
-    """One network per family. On no guest network and in no tunnel."""
+    address: Ipv4Address
+    """The public address that users connect to."""
+    psk: SecretLine
+    """Pre-shared key of 16 characters or more. It keeps strangers from knocking; who somebody is, his
+    password says."""
+    pool: Ipv4Network
+    """A network of its own, like that of `remote_access`; the router has its first address."""
+    obsolete: bool = False
+    """Take proposals with algorithms that are broken or about to be: 3des and modp1024. SHA-1 as HMAC is
+    taken anyway, for without it there are hardly any clients."""
+
+
+class RemoteAccess(Model):
+    """Users get an address of the pool each, IPv4, IPv6 or both; by L2TP one of that section's."""
+
+    pool: Annotated[list[Network], Field(max_length=2)] = []
+    """For users by IKEv2: one network per family. On no guest network and in no tunnel."""
     subnets: list[Network] = []
     """What users reach. Empty: all guest networks."""
     full_tunnel: bool = False
@@ -52,5 +69,6 @@ class RemoteAccess(Model):
     """Pushed to users."""
     source_nat: IpAddress | None = None
     """The public IPv4 address that users go out to the internet with by a full tunnel."""
-    ikev2: Ikev2
+    ikev2: Ikev2 | None = None
+    l2tp: L2tp | None = None
     users: Keyed[UserName, User] = {}

@@ -17,6 +17,7 @@ from router.validation import (
     firewall,
     interfaces,
     ipsec,
+    l2tp,
     limits,
     load_balancers,
     metadata,
@@ -54,6 +55,15 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
     ipsec.problems: ("interfaces", "routes", "ipsec", "wireguard"),
     remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
+    l2tp.problems: (
+        "interfaces",
+        "routes",
+        "static_nat",
+        "port_forwards",
+        "wireguard",
+        "ipsec",
+        "remote_access",
+    ),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
 }
 

@@ -37,7 +37,7 @@ def _shown(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], str, str
             at, whose = ("ipsec", name, "certificate"), f"Tunnel {name}"
             yield (*at, "certificate"), f"{whose}, its certificate", own.certificate
             yield (*at, "peer_authority"), f"{whose}, the peer's authority", own.peer_authority
-    if document.remote_access is not None:
+    if document.remote_access is not None and document.remote_access.ikev2 is not None:
         pem = document.remote_access.ikev2.certificate
         yield ("remote_access", "ikev2", "certificate"), "Remote access, its certificate", pem
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from appliance import certificate
 from appliance.model import Problem, pointer
-from router.document import RemoteAccess, RouterDocument
+from router.document import Ikev2, RemoteAccess, RouterDocument
 from router.network import PUBLIC
+from router.remote_access import pools
 from router.validation.ipsec import certified, overlap, own_addresses, reachable, taken_by
 
 _LEAST_BITS = 2
@@ -25,19 +26,25 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
 def _found(
     document: RouterDocument, access: RemoteAccess, own: set[str]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if access.ikev2 is None and access.l2tp is None:
+        yield (), "nobody can come: it has neither ikev2 nor l2tp"
     yield from _pool(document, access)
     for number, subnet in enumerate(access.subnets):
         if not reachable(document, subnet):
             yield ("subnets", number), f"{subnet} is on no guest network, and no route leads there"
     for number, address in enumerate(access.dns):
-        if all((":" in address) != (":" in network) for network in access.pool):
+        if all((":" in address) != (":" in network) for network in pools(access)):
             yield ("dns", number), f"{address} is of a family that no user has an address of"
     if access.source_nat is not None:
         if not access.full_tunnel:
             yield ("source_nat",), "with a split tunnel no user goes out to the internet by the router"
         elif access.source_nat not in own or ":" in access.source_nat:
             yield ("source_nat",), f"{access.source_nat} is no IPv4 address of a public interface"
-    server = access.ikev2
+    if access.ikev2 is not None:
+        yield from _server(access.ikev2, own)
+
+
+def _server(server: Ikev2, own: set[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if server.address not in own:
         yield ("ikev2", "address"), f"{server.address} is no address of a public interface"
     wrong = list(certified(server.certificate, server.private_key.get_secret_value(), ("ikev2",)))
@@ -50,6 +57,8 @@ def _found(
 
 
 def _pool(document: RouterDocument, access: RemoteAccess) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if (access.ikev2 is None) != (not access.pool):
+        yield ("pool",), "a pool is for users by IKEv2, who need one"
     parsed = [ipaddress.ip_network(network) for network in access.pool]
     if len({network.version for network in parsed}) != len(parsed):
         yield ("pool",), "one network per family"

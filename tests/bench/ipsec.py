@@ -47,8 +47,8 @@ def run(say: Say) -> str:
                     ["the router's", f"{ours / 1e6:.0f} ({ours / by_hand:.0%})"],
                 ],
             ),
-            f"A document with {USERS} IKEv2 users is PUT to a router that has none, then PATCHed with one "
-            "more:",
+            f"A document with {USERS} users, by IKEv2 and L2TP, is PUT to a router that has none, then "
+            "PATCHed with one more:",
             table(
                 ["", "ms", "of it applying, ms"],
                 [
@@ -148,6 +148,7 @@ def _users(lab: Lab) -> tuple[float, float, float, float]:
             "address": documents.PUBLIC_ADDRESS, "identity": "vpn.bench.example",
             "certificate": certificate, "private_key": key,
         },
+        "l2tp": {"address": documents.PUBLIC_ADDRESS, "psk": _PSK, "pool": "10.201.0.0/22"},
         "users": {},
     }  # fmt: skip
     users = {f"user{number}": {"password": f"password {number}"} for number in range(USERS)}

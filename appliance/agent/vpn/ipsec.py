@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from appliance.agent.usage import Totals
 from appliance.agent.vpn.addresses import Addresses
 from appliance.agent.vpn.session import Session, State
-from appliance.engine import charon, ipsec, tunnel_link
+from appliance.engine import charon, ipsec
 from appliance.engine.charon import MARK, Association
+from appliance.engine.ipsec import supported
 from appliance.resources import Connection, Resource, SharedSecret
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Ipsec:
                 for connection in connections:
                     if connection.initiate and connection.name in loaded and _is_here(connection, own):
                         self._initiate(asked, connection, loaded[connection.name], found)
-                if all(item.name in loaded for item in connections if _supported(item)):
+                if all(item.name in loaded for item in connections if supported(item)):
                     return
         self._heal()
 
@@ -261,10 +262,6 @@ def _counted(found: Sequence[Association]) -> dict[str, Counted]:
 def _state(connection: Connection, *, up: bool, begun: bool) -> State:
     if up:
         return "up"
-    if not _supported(connection):
+    if not supported(connection):
         return "unsupported"
     return "connecting" if begun else "down"
-
-
-def _supported(connection: Connection) -> bool:
-    return connection.link == tunnel_link.SHARED_LINK or tunnel_link.available()

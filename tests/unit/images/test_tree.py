@@ -16,6 +16,7 @@ def test_lists_have_comments() -> None:
 def test_the_package_layer_is_keyed_by_its_packages() -> None:
     assert packages.key(("a", "b")) == packages.key(("a", "b"))
     assert packages.key(("a", "b")) != packages.key(("a", "c"))
+    assert packages.key(("a", "b")) != packages.key(("a", "b"), excluded=("/usr/share/x/*",))
 
 
 def test_libraries_are_keyed_by_the_layer_below_and_the_lock(
@@ -38,6 +39,7 @@ def test_an_appliance_has_every_part_and_a_guest_nothing_of_ours() -> None:
     assert {"systemd-sysv", "dnsmasq-base"} <= set(ROLES["router"].packages())
     assert not ROLES["guest"].appliance
     assert "python3-nftables" not in ROLES["guest"].packages()
+    assert ROLES["router"].excluded() and not ROLES["guest"].excluded()
 
 
 def test_what_runs_on_the_host_stays_there() -> None:

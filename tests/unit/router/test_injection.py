@@ -30,6 +30,7 @@ _ADDRESS = re.compile(r"[0-9a-f.:]+")
 _ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
 _VERDICT = re.compile(r"return|drop|goto logged_[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _LIMITED = re.compile(r"[0-9a-z][0-9a-z_.:/ -]*")
+_SECRET = re.compile(r'"[A-Za-z0-9@._-]+" \* "(?:[^"\\]|\\["\\])+" \*')
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 
@@ -76,6 +77,9 @@ def shape_of(resource: Resource) -> Any:
     match resource:
         case File(path=path) if path.endswith(".json"):
             return path, structure(json.loads(resource.content))
+        case File(path=path) if path.endswith("/chap-secrets"):
+            assert_lines(resource.content)
+            return path, [secret_shape(line) for line in lines(resource.content)]
         case File():
             assert_lines(resource.content)
             return resource.path, [line.partition("=")[0] for line in lines(resource.content)]
@@ -134,6 +138,13 @@ def record_shape(path: str, line: str) -> Any:
         assert option is not None, line
         return bool(option[1]), option[2]
     return structure(json.loads(line))
+
+
+def secret_shape(line: str) -> bool:
+    """One of pppd's secrets: four words, of which the user's name and the password are in quotes."""
+    matched = _SECRET.fullmatch(line)
+    assert matched or not line or line.startswith("#"), line
+    return matched is not None
 
 
 def structure(value: Any) -> Any:

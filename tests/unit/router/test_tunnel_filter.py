@@ -25,6 +25,7 @@ def test_pairs() -> None:
         "10.1.1.0/24 . 192.168.7.0/24",
         "10.1.1.0/24 . 192.168.8.0/24",
         "10.1.1.0/24 . 10.200.0.0/24",
+        "10.1.1.0/24 . 10.201.0.0/24",
     }
     assert set(found["tunnel_pairs6"]) == {"fd00:1::/64 . fd00:5::/48", "fd00:1::/64 . fd00:c8::/112"}
 
@@ -41,9 +42,12 @@ def test_overlapping_pairs_are_cut() -> None:
 
 def test_users_of_a_full_tunnel_go_out_to_the_internet() -> None:
     found = elements()
-    assert found["tunnel_users4"] == {"10.200.0.0/24": None}
+    assert found["tunnel_users4"] == {"10.200.0.0/24": None, "10.201.0.0/24": None}
     assert found["tunnel_users6"] == {"fd00:c8::/112": None}
-    assert found["tunnel_source_nat"] == {"10.200.0.0/24": "203.0.113.7"}
+    assert found["tunnel_source_nat"] == {
+        "10.200.0.0/24": "203.0.113.7",
+        "10.201.0.0/24": "203.0.113.7",
+    }
     split = elements({"remote_access": {"full_tunnel": None, "source_nat": None}})
     assert not split["tunnel_users4"] and not split["tunnel_users6"] and not split["tunnel_source_nat"]
 
@@ -51,6 +55,7 @@ def test_users_of_a_full_tunnel_go_out_to_the_internet() -> None:
 def test_structure() -> None:
     found = tunnel_filter.tunnel_filter(document("everything"))
     assert found is not None
-    assert found.links == ("ipsec0", "vpn7")
+    assert found.links == ("ipsec0", "vpn7", "ppp*")
     assert found.behind == {"vpn7": ["192.168.6.0/24"]}
     assert found.full_tunnel
+    assert found.l2tp == "203.0.113.7"
