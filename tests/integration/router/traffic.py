@@ -49,7 +49,7 @@ class Transfer:
     @property
     def sent_again(self) -> int:
         """Segments that TCP had to send more than once so far."""
-        return _sent_again(self.sending)
+        return sent_again(self.sending)
 
     def close(self) -> None:
         self.ended.set()
@@ -59,7 +59,7 @@ class Transfer:
             each.close()
 
 
-def _sent_again(sending: socket.socket) -> int:
+def sent_again(sending: socket.socket) -> int:
     # tcp(7), TCP_INFO: tcpi_total_retrans, behind eight bytes and 23 numbers.
     told = sending.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     number: int = struct.unpack_from("=I", told, 8 + 23 * 4)[0]
