@@ -7,6 +7,8 @@ import pytest
 MACHINES = Path(__file__).parent / "vm"
 
 
+# Before pytest-xdist's own hook, which puts the groups' names into the tests'.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests of emulated machines have one in common; all other tests share a router, and take
     turns."""
