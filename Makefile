@@ -63,10 +63,10 @@ test-deps: ## Install what the tests' clients need besides: images/test-packages
 	@MORE=images/test-packages images/host-deps $(SUDO)
 
 test: vm-deps test-deps venv ## Run all tests (root: real containers, namespaces and emulated machines)
-	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 test-vm: vm-deps test-deps venv ## Run the tests of images as emulated machines
-	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests/vm $(ARGS)
+	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 tests/vm $(ARGS)
 
 test-unit: venv ## Run the tests that need neither root nor a network
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit $(ARGS)

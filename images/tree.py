@@ -11,6 +11,8 @@ only the last, which takes a second or two:
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from images import libraries, packages
@@ -128,14 +130,23 @@ def prune(cache: Path, kind: str) -> None:
     from or that may be read just now."""
     mounted = lower_directories()
     now = time.time()
-    last_used = {path: path.stat().st_ctime for path in cache.glob(f"{kind}-*") if path.is_dir()}
+    last_used = dict(_last_used(cache, kind))
     for tree in sorted(last_used, key=last_used.__getitem__, reverse=True)[KEPT:]:
         if str(tree) not in mounted and now - last_used[tree] > READ_SECONDS:
-            # Whoever reads it yet is told that it is gone, instead of finding a part of it.
-            tree.rename(cache / f".{tree.name}.gone")
+            # Whoever reads it yet is told that it is gone, instead of finding a part of it. Another build
+            # may be removing it, too.
+            with suppress(FileNotFoundError):
+                tree.rename(cache / f".{tree.name}.gone")
             (cache / f".{tree.name}.lock").unlink(missing_ok=True)
     for gone in cache.glob(f".{kind}-*.gone"):
         remove(gone)
+
+
+def _last_used(cache: Path, kind: str) -> Iterator[tuple[Path, float]]:
+    for path in cache.glob(f"{kind}-*"):
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                yield path, path.stat().st_ctime
 
 
 def lower_directories() -> set[str]:
