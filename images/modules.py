@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -32,9 +33,10 @@ def install(boot: Boot, patterns: Path, tree: Path) -> None:
     # depmod and busybox look in /lib.
     (tree / "lib").symlink_to("usr/lib")
     boot.run("usr/sbin/depmod", "--basedir", tree, boot.kernel_version)
-    # The files are hard links in images of different times: each must find them as old as it wants.
+    # The files are hard links in images of different times: each must find them as old as it wants. And read
+    # later than all of these, or the first image would have another time of access than the next.
     for path in tree.rglob("*"):
-        os.utime(path, (boot.epoch, boot.epoch), follow_symlinks=False)
+        os.utime(path, (time.time(), boot.epoch), follow_symlinks=False)
 
 
 def chosen(source: Path, patterns: list[str]) -> set[str]:

@@ -120,9 +120,11 @@ def test_names_of_guests_are_for_users_that_reach_them(lab: Lab, vpn: Users, end
     # Not of networks that he doesn't reach, nor those that his own network's server keeps from it.
     with pytest.raises(dns.exception.Timeout):
         bob.dig("vm2.a.example", server="10.1.1.1", seconds=1)
-    assert bob.dig("vm2.a.example", server="10.1.2.1") != ["10.1.1.11"]
+    # It asks upstream, where nobody may answer.
+    with contextlib.suppress(dns.exception.Timeout):
+        assert bob.dig("vm2.a.example", server="10.1.2.1", seconds=1) != ["10.1.1.11"]
     # The file that users get names these servers.
-    told = read(lab.pushed)
+    told = read({**lab.pushed, "generation": 1})
     assert name_servers(told, told.wireguard["vpn0"]) == ["10.1.1.1", "10.1.2.1"]
 
 
