@@ -64,7 +64,9 @@ def test_another_guest_neither_waits_nor_slows_down(lab: Lab) -> None:
         assert took[10] < 0.05, took
         with transfer(lab["vm2"], WEB, PORT + 2, lab["net"]) as free:
             assert free.rate(1.0) > RATE / 8 * 4
-        assert held(one.rate(SECONDS)) and held(two.rate(SECONDS))
+        assert held(two.rate(SECONDS))
+        # Whose answers wait in the other's queue, where the kernel has no fq_codel.
+        assert one.rate(SECONDS) < RATE / 8 * 1.15
 
 
 def seconds(lab: Lab) -> float:
