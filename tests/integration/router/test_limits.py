@@ -61,8 +61,9 @@ def test_a_rate_holds_whom_it_is_for_and_nobody_else(
         seen, unlimited, other_way = one.rate(SECONDS), free.rate(0.5), reverse.rate(0.5)
     assert held(seen), seen
     assert unlimited > 4 * seen
-    # In a plain queue its answers wait behind what is received; with fq_codel (tests/vm) they needn't.
-    assert mode == "shaped" or other_way > 2 * seen
+    # In a plain queue its answers wait behind what is received, with fq_codel they needn't.
+    fair = mode == "policed" or lab.get("/v1/status")["capabilities"]["fq_codel"]
+    assert not fair or other_way > 2 * seen
 
 
 @pytest.mark.parametrize("mode", ["shaped", "policed"])
