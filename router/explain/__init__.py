@@ -17,14 +17,15 @@ MAKERS: list[Maker] = [*sets.MAKERS, *tunnels.MAKERS, *served.MAKERS]
 
 
 def origins(document: RouterDocument, stage: Stage) -> Sequence[str]:
-    """The places in the document (RFC 6901) that a verdict comes from, of several the first first."""
+    """The places in the document (RFC 6901) that a verdict comes from, in the order of their names."""
     if stage.chain == ROUTE:
         return list(ways.origins(document, stage))
     names = named(stage.rule)
-    found = [
+    found = {
         made.pointer
         for make in MAKERS
         for made in make(document)
         if made.set in names and holds(made.box, stage)
-    ]
-    return list(dict.fromkeys(found)) or list(chains.origins(document, stage))
+    }
+    # The items of an object have no order, and what is made per item hasn't either.
+    return sorted(found) or list(chains.origins(document, stage))

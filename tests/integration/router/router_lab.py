@@ -225,6 +225,7 @@ class Lab:
         gateway: str = "", local: tuple[str, ...] = (),
     ) -> Client:  # fmt: skip
         """A namespace on a segment; without an address its card is only up."""
+        assert name not in self.clients, f"{name} is somebody else's already"
         full = full_name(self.cloud, name)
         card = Interface(segment=segment, mac=mac)
         addresses = [address] if address else []

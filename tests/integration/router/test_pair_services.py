@@ -62,6 +62,12 @@ def stuck(vpc: Services) -> dict[str, str]:
     return {source: str(curl(net, URL, "--interface", source)["server"]) for source in SOURCES}
 
 
+def well(pair: PairLab, name: str) -> bool:
+    failed = pair.failed_checks(name)
+    assert failed.keys() <= {"redundancy foreign-vrrp"}, failed
+    return True
+
+
 def test_both_are_as_wanted_and_the_backup_is_silent(vpc: Services) -> None:
     pair = vpc.pair
     with listening(pair["net"], _IPV4) as frames, listening(pair["office"], _IPV4) as more:
@@ -69,7 +75,8 @@ def test_both_are_as_wanted_and_the_backup_is_silent(vpc: Services) -> None:
             until(lambda name=name: vpc.drift(name) == [], seconds=10, what=f"{name} is as wanted")
             for unit in _UNITS:
                 assert pair.routers[name].unit(unit, "ActiveState") == "active", (name, unit)
-            until(lambda name=name: pair.failed_checks(name) == {}, seconds=20, what=f"{name} is well")
+            # Foreign adverts of another test are remembered for a minute.
+            until(lambda name=name: well(pair, name), seconds=20, what=f"{name} is well")
         # It would have begun both tunnels by now, if it were to.
         time.sleep(6)
     backup = macs("r2")["public0"]

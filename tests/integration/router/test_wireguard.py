@@ -203,7 +203,7 @@ def test_a_full_tunnel_goes_out_by_a_public_address(lab: Lab, vpn: Users, ends: 
 def test_sites_reach_each_other(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     wanted = vpn.document(listen={"addresses": [FORWARDS]})
     wanted["wireguard"]["vpn0"]["peers"]["site"] |= {
-        "endpoint": "203.0.113.20:51999",
+        "endpoint": "203.0.113.25:51999",
         "persistent_keepalive": 1,
     }
     lab.put(wanted)
@@ -212,10 +212,10 @@ def test_sites_reach_each_other(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     ends.enter_context(vpn.site.up(tunnel_key=vpn.public))
     until(vpn.site.handshake, what="the router begins", seconds=20)
     assert vpn.site.shown("endpoints") == f"{FORWARDS}:51820"
-    lab.serve("site", 80)
-    assert lab["vm1"].ask("10.50.0.7", 80) == "site:80 saw 10.1.1.10"
-    assert lab["site"].ask("10.1.1.10", 80, source="10.50.0.7") == "vm1:80 saw 10.50.0.7"
-    assert lab["site"].refused("10.1.1.10", 80, source="203.0.113.20")
+    lab.serve("plant", 80)
+    assert lab["vm1"].ask("10.50.0.7", 80) == "plant:80 saw 10.1.1.10"
+    assert lab["plant"].ask("10.1.1.10", 80, source="10.50.0.7") == "vm1:80 saw 10.50.0.7"
+    assert lab["plant"].refused("10.1.1.10", 80, source="203.0.113.25")
     # Its network moves to another tunnel, which the site takes part in instead.
     moved = vpn.document()
     peer = moved["wireguard"]["vpn0"]["peers"].pop("site")

@@ -27,7 +27,7 @@ class Users:
         self.alice = self.user("road1", 2)
         self.bob = self.user("road2", 3)
         self.site = WireGuardPeer(
-            place=lab["site"].full, addresses=("10.50.0.1/16",), networks=(POOL, "10.1.1.0/24"), port=51999
+            place=lab["plant"].full, addresses=("10.50.0.1/16",), networks=(POOL, "10.1.1.0/24"), port=51999
         )
 
     def user(self, place: str, number: int) -> WireGuardPeer:
@@ -80,7 +80,7 @@ def with_users(lab: Lab) -> Users:
     if "road1" not in lab.clients:
         lab.client("road1", "public0", "02:00:cb:00:71:11", "203.0.113.11/24")
         lab.client("road2", "public0", "02:00:cb:00:71:12", "203.0.113.12/24")
-        lab.client("site", "public0", "02:00:cb:00:71:20", "203.0.113.20/24", local=("10.50.0.7",))
+        lab.client("plant", "public0", "02:00:cb:00:71:25", "203.0.113.25/24", local=("10.50.0.7",))
         for name, address in (
             ("road2", "2001:db8::12/64"),
             ("net", "2001:db8::1/64"),

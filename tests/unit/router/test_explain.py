@@ -40,6 +40,16 @@ def test_ingress_rules(rule: str, packet: Packet, found: list[str]) -> None:
     assert explain.origins(EVERYTHING, stage(rule, packet)) == pointers
 
 
+def test_what_was_asked_before_makes_no_difference() -> None:
+    value = example("everything")
+    rules = value["firewall"]["ingress"]["rules"]
+    value["firewall"]["ingress"]["rules"] = {"web-wide": rules["web-wide"]}
+    asked = stage("@ingress_accept_ports accept", WEB)
+    at = "/firewall/ingress/rules"
+    assert explain.origins(read(value), asked) == [f"{at}/web-wide"]
+    assert explain.origins(EVERYTHING, asked) == [f"{at}/web", f"{at}/web-wide"]
+
+
 def test_egress_rules_are_their_network_s() -> None:
     at = "/firewall/egress/guest0/rules/"
     rule = "@egress_drop_ports drop"
