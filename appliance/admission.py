@@ -40,8 +40,8 @@ class Gate:
     name: str
     version: int
     """Of IP."""
-    end: Literal["source", "reply_source"]
-    """Where a connection comes from, or goes to."""
+    end: Literal["source", "destination", "reply_source"]
+    """Where a connection comes from, or goes to, before or behind a translation of its destination."""
     networks: tuple[str, ...]
     apart: tuple[str, ...]
     """Networks within these that are elsewhere."""
@@ -49,7 +49,11 @@ class Gate:
     """Addresses of the appliance's: connections to and from them don't meet the list."""
     lookups: tuple[tuple[str, tuple[str, ...]], ...]
     """Maps, and what the fields of their elements say, as an `Admission`'s do."""
-    passing: frozenset[str]
-    """Verdicts of elements that let a connection pass."""
+    passing: frozenset[str | None]
+    """Verdicts of elements that let a connection pass; None: that of a set's."""
     passes: bool
     """Whether one does that no element is about."""
+    aside: tuple[tuple[str, str], ...] = ()
+    """Fields, each with a network: connections with one of these don't meet the list, either."""
+    exempt: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Nor do those with all of these, fields with what they are."""

@@ -154,6 +154,9 @@ class Ruleset:
     ended: tuple[str, ...] = ()
     """Sets, for IPv4 and IPv6, that are told the answers of TCP connections that were ended: source, port,
     destination, port. So that no answer begins them anew the other way round."""
+    counting: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Sets whose elements count: the group that an element stays in when its rules are cut otherwise, and
+    what the fields of its elements say. What it had counted goes along."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

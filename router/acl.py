@@ -17,10 +17,9 @@ from router.acl_match import MATCHES, boxes, element, has_ports
 from router.document import Acl, AclRule, RouterDocument
 from router.elements import CROWD, Elements
 from router.layers import Layering, Rule
+from router.logged import LOG_GROUP, Logged
 
 DIRECTIONS = ("ingress", "egress")
-LOG_GROUP = 1
-"""Of nfnetlink_log."""
 _VERDICTS = {"accept": "return", "drop": "drop"}
 PASSING = _VERDICTS["accept"]
 """A connection goes on to the chain that asked."""
@@ -37,16 +36,6 @@ class Lookup:
     match: str
     version: int
     map: str
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A rule with a chain of its own, which logs what it decides about."""
-
-    chain: str
-    title: str
-    """Begins the line in the log: 127 characters at most (NF_LOG_PREFIXLEN)."""
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +104,22 @@ def elements(document: RouterDocument) -> Elements:
     for direction in directions(document):
         found.update(direction.elements)  # type: ignore[arg-type]
     return found
+
+
+@per_sections("acls")
+def counting(document: RouterDocument) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """By map, the group in which elements follow one another, and what their fields say."""
+    fields = {
+        "ports": ("port", "protocol", "far"),
+        "crowd": ("far", "protocol", "port"),
+        "icmp": ("far", "icmp_type", "icmp_code"),
+        "protocol": ("far", "protocol"),
+    }
+    return {
+        lookup.map: (f"{direction.chain} {lookup.match.replace('crowd', 'ports')}", fields[lookup.match])
+        for direction in directions(document)
+        for lookup in direction.lookups
+    }
 
 
 def pointers(document: RouterDocument) -> dict[tuple[str, str], str]:

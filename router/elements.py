@@ -1,7 +1,7 @@
-"""Elements of nft sets in the form that nft lists them, and the union of overlapping ones.
+"""Elements of nft sets in the form that nft lists them, and the parts of overlapping ones.
 
 The kernel refuses an element that overlaps another in part, so rules that overlap are cut into pieces
-that don't.
+that don't; each is of the same rules all over, so that what it counts is theirs.
 """
 
 import ipaddress
@@ -66,52 +66,57 @@ def meets(box: Box, boxes: Iterable[Box]) -> bool:
     return any(all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)) for other in near)
 
 
-def union(boxes: Iterable[Box]) -> Iterator[Box]:
-    """Boxes without overlap that cover the same. Linear (but for sorting) where nothing overlaps."""
-    boxes = list(set(boxes))
-    if boxes:
-        yield from _union(boxes, tuple(range(len(boxes[0]))))
+def parts(boxes: Iterable[Box]) -> Iterator[tuple[Box, tuple[Box, ...]]]:
+    """Boxes without overlap, each with those of the given that it is a part of. Linear, but for sorting,
+    where nothing overlaps."""
+    whole = [(box, box) for box in set(boxes)]
+    if whole:
+        yield from _parts(whole, tuple(range(len(whole[0][0]))))
 
 
-def _union(boxes: Sequence[Box], dimensions: Sequence[int]) -> Iterator[Box]:
+_Cut = tuple[Box, Box]
+"""A part, and the box that it is of."""
+
+
+def _parts(cuts: Sequence[_Cut], dimensions: Sequence[int]) -> Iterator[tuple[Box, tuple[Box, ...]]]:
     """`dimensions` are those in which the boxes have not been found apart yet."""
-    if len(boxes) == 1:
-        yield boxes[0]
+    if len(cuts) == 1:
+        yield cuts[0][0], (cuts[0][1],)
         return
     for dimension in dimensions:
-        clusters = list(_clusters(boxes, dimension))
+        clusters = list(_clusters(cuts, dimension))
         if len(clusters) > 1:
             for cluster in clusters:
-                yield from _union(cluster, range(len(boxes[0])) if len(cluster) > 1 else ())
+                yield from _parts(cluster, range(len(cuts[0][0])) if len(cluster) > 1 else ())
             return
-    yield from _cut(boxes, 0)
+    yield from _cut(cuts, 0)
 
 
-def _clusters(boxes: Sequence[Box], dimension: int) -> Iterator[list[Box]]:
+def _clusters(cuts: Sequence[_Cut], dimension: int) -> Iterator[list[_Cut]]:
     """Groups that don't touch one another in one dimension."""
-    cluster: list[Box] = []
+    cluster: list[_Cut] = []
     end = -1
-    for box in sorted(boxes, key=lambda box: box[dimension]):
-        if cluster and box[dimension][0] > end:
+    for cut in sorted(cuts, key=lambda cut: cut[0][dimension]):
+        first, last = cut[0][dimension]
+        if cluster and first > end:
             yield cluster
             cluster = []
-        cluster.append(box)
-        end = max(end, box[dimension][1])
+        cluster.append(cut)
+        end = max(end, last)
     yield cluster
 
 
-def _cut(boxes: Sequence[Box], dimension: int) -> Iterator[Box]:
+def _cut(cuts: Sequence[_Cut], dimension: int) -> Iterator[tuple[Box, tuple[Box, ...]]]:
     """Slabs between all the boxes' ends in this dimension, each cut further in the next."""
-    if dimension == len(boxes[0]) - 1:
-        for cluster in _clusters(boxes, dimension):
-            first, last = cluster[0][dimension][0], max(box[dimension][1] for box in cluster)
-            yield (*cluster[0][:dimension], (first, last))
+    if dimension == len(cuts[0][0]):
+        yield cuts[0][0], tuple(whole for _, whole in cuts)
         return
-    ends = sorted({box[dimension][0] for box in boxes} | {box[dimension][1] + 1 for box in boxes})
+    spans = [box[dimension] for box, _ in cuts]
+    ends = sorted({first for first, _ in spans} | {last + 1 for _, last in spans})
     for first, after in pairwise(ends):
         slab = [
-            (*box[:dimension], (first, after - 1), *box[dimension + 1 :])
-            for box in boxes
+            ((*box[:dimension], (first, after - 1), *box[dimension + 1 :]), whole)
+            for box, whole in cuts
             if box[dimension][0] <= first and box[dimension][1] >= after - 1
         ]
         if slab:

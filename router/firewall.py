@@ -1,13 +1,16 @@
-"""Firewall rules as elements of nft sets: a packet meets a handful of lookups, however many rules there are.
+"""Firewall rules as elements of nft verdict maps: a packet meets few lookups, however many rules there are.
 
-Drop sets are looked up before accept sets, so the order of rules means nothing.
+Drop maps are looked up before accept maps, so the order of rules means nothing. An element counts what it
+decides about, and is of the same rules all over.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from appliance.address import port_range, span
 from appliance.memo import different, per_key, per_sections
+from appliance.model import pointer
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
 from router.elements import (
     ALL_ADDRESSES,
@@ -19,9 +22,10 @@ from router.elements import (
     Span,
     meets,
     number_text,
+    parts,
     span_text,
-    union,
 )
+from router.logged import Logged
 from router.network import GuestNetwork, guest_networks
 
 DIRECTIONS = ("ingress", "egress")
@@ -36,16 +40,36 @@ SETS = [
 ]
 """Those whose names end in a 6 are of IPv6."""
 
+_FIELDS = {
+    "ports": ("port", "protocol", "far", "near"),
+    "crowd": ("far", "near", "protocol", "port"),
+    "icmp": ("far", "near", "icmp_type"),
+    "protocol": ("far", "near", "protocol"),
+}
+COUNTING = {
+    name: (name.replace("_crowd", "_ports"), _FIELDS[name.split("_")[2].rstrip("6")]) for name in SETS
+}
+"""By map, the group in which elements follow one another, and what their fields say."""
 _TYPES: Span = (0, 255)
-Piece = tuple[str, int, Box]
-"""Set, protocol number, and a box of (far address, near address, last field)."""
+
+
+class Piece(NamedTuple):
+    """A part of what a rule is about."""
+
+    map: str
+    protocol: int
+    box: Box
+    """Far address, near address, last field."""
+    verdict: str
+
+
 Pieces = dict[str, tuple[Piece, ...]]
 """By the name of their rule."""
 
 
 @per_sections("interfaces", "firewall")
 def elements(document: RouterDocument) -> Elements:
-    """A set for each direction, verdict and match. The far address is the one outside, the near one that of
+    """A map for each direction, verdict and match. The far address is the one outside, the near one that of
     this router or of its guests."""
     made = [several for _, several in pieces(document)]
     found: Elements = {name: {} for name in SETS}
@@ -53,6 +77,40 @@ def elements(document: RouterDocument) -> Elements:
         for name, elements in group.elements.items():
             found[name] = {**found[name], **elements}
     return found
+
+
+def pointers(document: RouterDocument) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The places in the document (RFC 6901) of the rules that an element is of, by map and element."""
+    groups: defaultdict[tuple[str, int], dict[Box, str]] = defaultdict(dict)
+    rules: defaultdict[tuple[str, int, Box], dict[str, None]] = defaultdict(dict)
+    for place, several in pieces(document):
+        for name, made in several.items():
+            at = pointer(*place, name)
+            for piece in made:
+                groups[piece.map, piece.protocol][piece.box] = piece.verdict
+                rules[(piece.map, piece.protocol, piece.box)][at] = None
+    return {
+        element: tuple(sorted({at for whole in wholes for at in rules[(*key, whole)]}))
+        for key, boxes in groups.items()
+        for element, wholes in _Group(*key, boxes).wholes()
+    }
+
+
+@per_sections("interfaces", "firewall")
+def logged(document: RouterDocument) -> tuple[Logged, ...]:
+    """The rules that log."""
+    places: dict[str, Mapping[str, FirewallRule]] = {"ingress": document.firewall.ingress.rules}
+    places |= {link: egress.rules for link, egress in document.firewall.egress.items()}
+    return tuple(
+        _logged(place, name, rule)
+        for place, rules in sorted(places.items())
+        for name, rule in sorted((name, rule) for name, rule in rules.items() if rule.log)
+    )
+
+
+def _logged(place: str, name: str, rule: FirewallRule) -> Logged:
+    """`place` is `ingress`, or the network whose egress it is about."""
+    return Logged(f"logged/{place}/{name}", f"{rule.verdict} {place}/{name}", rule.verdict)
 
 
 def pieces(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], Pieces]]:
@@ -66,40 +124,48 @@ def pieces(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], Pieces]]
 
 
 class _Group:
-    """The boxes of one protocol in one set, as elements; a `CROWD` is apart."""
+    """The boxes of one protocol in one map with their verdicts, as elements; a `CROWD` is apart."""
 
-    def __init__(self, name: str, protocol: int, boxes: Iterable[Box]) -> None:
+    def __init__(self, name: str, protocol: int, boxes: Mapping[Box, str]) -> None:
         self._name, self._protocol = name, protocol
         self._version = 6 if name.endswith("6") else 4
         self._by_ports = "_ports" in name
-        self._boxes = set(boxes)
-        pieces = set(union(self._boxes))
-        self._apart = pieces == self._boxes
-        self._sharing = Counter([box[-1] for box in pieces]) if self._by_ports else Counter()
+        self._boxes = dict(boxes)
+        self._parts = list(parts(self._boxes))
+        self._apart = all(wholes == (part,) for part, wholes in self._parts)
+        sharing = (part[-1] for part, _ in self._parts) if self._by_ports else ()
+        self._sharing = Counter(sharing)
         self.elements: Elements = {}
-        self._add(pieces)
+        # Of rules that are about the same, one that logs is heard.
+        self._add((part, max(self._boxes[box] for box in wholes)) for part, wholes in self._parts)
 
-    def grow(self, boxes: Iterable[Box]) -> bool:
+    def grow(self, boxes: Mapping[Box, str]) -> bool:
         """Take in further boxes, if that is but a further element for each."""
-        come = set(boxes) - self._boxes
+        come = {box: verdict for box, verdict in boxes.items() if self._boxes.get(box) != verdict}
         if not self._apart or len(come) > _FEW:
             return False
-        for box in come:
+        for box, verdict in come.items():
             self._sharing[box[-1]] += 1
             if meets(box, self._boxes) or self._sharing[box[-1]] == CROWD + 1:
                 return False
-            self._boxes.add(box)
-        self._add(come)
+            self._boxes[box] = verdict
+            self._parts.append((box, (box,)))
+        self._add(come.items())
         return True
 
-    def _add(self, boxes: Iterable[Box]) -> None:
-        come: dict[str, list[str]] = {}
-        for box in boxes:
+    def wholes(self) -> Iterator[tuple[tuple[str, str], tuple[Box, ...]]]:
+        """Map and element, and the boxes that it is a part of."""
+        for part, wholes in self._parts:
+            yield self._element(*part), wholes
+
+    def _add(self, boxes: Iterable[tuple[Box, str]]) -> None:
+        come: dict[str, dict[str, str | None]] = {}
+        for box, verdict in boxes:
             name, text = self._element(*box)
-            come.setdefault(name, []).append(text)
+            come.setdefault(name, {})[text] = verdict
         # Never in place: the engine keeps the mapping that it was given last.
         for name, texts in come.items():
-            self.elements[name] = {**self.elements.get(name, {}), **dict.fromkeys(texts)}
+            self.elements[name] = {**self.elements.get(name, {}), **texts}
 
     def _element(self, far: Span, near: Span, last: Span) -> tuple[str, str]:
         addresses = f"{span_text(*far, self._version)} . {span_text(*near, self._version)}"
@@ -152,34 +218,45 @@ _FEW = 16
 """So many times a look at all boxes is quicker than sorting them."""
 
 
-def _by_group(pieces: Iterable[Piece]) -> dict[tuple[str, int], list[Box]]:
-    found: defaultdict[tuple[str, int], list[Box]] = defaultdict(list)
-    for name, protocol, box in pieces:
-        found[name, protocol].append(box)
+def _by_group(pieces: Iterable[Piece]) -> dict[tuple[str, int], dict[Box, str]]:
+    found: defaultdict[tuple[str, int], dict[Box, str]] = defaultdict(dict)
+    for name, protocol, box, verdict in pieces:
+        boxes = found[name, protocol]
+        boxes[box] = max(verdict, boxes.get(box, verdict))
     return found
 
 
 @per_key
 def _ingress_pieces(name: str, rule: IngressRule) -> tuple[Piece, ...]:
-    return tuple(_pieces("ingress", rule, rule.source_cidrs, [rule.address]))
+    verdict = _verdict("ingress", name, rule)
+    return tuple(_pieces("ingress", verdict, rule, rule.source_cidrs, [rule.address]))
 
 
 @per_key
 def _egress_pieces(name: str, rule: EgressRule, network: GuestNetwork) -> tuple[Piece, ...]:
     near = rule.source_cidrs or [network.cidr, *network.cidrs6]
-    return tuple(_pieces("egress", rule, rule.destination_cidrs, near))
+    verdict = _verdict(network.link, name, rule)
+    return tuple(_pieces("egress", verdict, rule, rule.destination_cidrs, near))
 
 
-def _pieces(direction: str, rule: FirewallRule, far: list[str], near: list[str]) -> Iterator[Piece]:
+def _verdict(place: str, name: str, rule: FirewallRule) -> str:
+    return f"goto {_logged(place, name, rule).chain}" if rule.log else rule.verdict
+
+
+def _pieces(
+    direction: str, verdict: str, rule: FirewallRule, far: list[str], near: list[str]
+) -> Iterator[Piece]:
     """All that is near with all that is far and of the same family; far is anywhere unless it is said."""
     for cidr in near:
         six = ":" in cidr
         outside = [span(each) for each in far if (":" in each) == six]
         for other in outside if far else [ALL_ADDRESSES[6 if six else 4]]:
-            yield from _boxes(f"{direction}_{rule.verdict}", rule, other, span(cidr), "6" if six else "")
+            boxes = _boxes(f"{direction}_{rule.verdict}", rule, other, span(cidr), "6" if six else "")
+            for name, protocol, box in boxes:
+                yield Piece(name, protocol, box, verdict)
 
 
-def _boxes(name: str, rule: FirewallRule, far: Span, near: Span, six: str) -> Iterator[Piece]:
+def _boxes(name: str, rule: FirewallRule, far: Span, near: Span, six: str) -> Iterator[tuple[str, int, Box]]:
     match rule.protocol:
         case "tcp" | "udp":
             ports = port_range(rule.ports) if rule.ports else ALL_PORTS

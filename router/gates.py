@@ -69,7 +69,7 @@ def gates(document: RouterDocument) -> tuple[Gate, ...]:
     )
 
 
-def _passing(direction: Direction) -> frozenset[str]:
+def _passing(direction: Direction) -> frozenset[str | None]:
     return frozenset(
         {
             acl.PASSING,
@@ -86,12 +86,12 @@ def _places(document: RouterDocument) -> tuple[_Place, ...]:
 
 
 def _found(document: RouterDocument) -> Iterator[_Place]:
-    passage, behind, own = forwarding(document), _behind(document), sorted(_own(document))
+    passage, everywhere, own = forwarding(document), behind(document), sorted(own_addresses(document))
     ends: list[tuple[Literal["source", "reply_source"], dict[str, str]]] = [
         ("source", passage.leaving), ("reply_source", passage.arriving)
     ]  # fmt: skip
     for version in _VERSIONS:
-        here = {link: _of(version, networks) for link, networks in behind.items()}
+        here = {link: _of(version, networks) for link, networks in everywhere.items()}
         spans = {
             link: [(text, *span(text)) for text in dict.fromkeys(networks)]
             for link, networks in here.items()
@@ -112,7 +112,7 @@ def fields(lookup: Lookup, *, ingress: bool) -> tuple[str, ...]:
     return tuple(far if field == "FAR" else field for field in _END_FIELDS[lookup.match])
 
 
-def _behind(document: RouterDocument) -> Mapping[str, list[str]]:
+def behind(document: RouterDocument) -> Mapping[str, list[str]]:
     """Networks by the link that leads there."""
     found: dict[str, list[str]] = {}
     for link, interface in document.interfaces.items():
@@ -129,7 +129,7 @@ def _behind(document: RouterDocument) -> Mapping[str, list[str]]:
     return found
 
 
-def _own(document: RouterDocument) -> Iterator[str]:
+def own_addresses(document: RouterDocument) -> Iterator[str]:
     yield _METADATA
     everywhere = [item.addresses for item in document.interfaces.values()]
     for addresses in (*everywhere, *(item.addresses for item in document.wireguard.values())):

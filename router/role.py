@@ -11,6 +11,7 @@ from router import (
     acl,
     dnsmasq,
     fast_path,
+    firewall,
     ipsec,
     l2tp,
     limits,
@@ -54,10 +55,12 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
     return redundancy.settled(document, wanted)
 
 
-def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], str]:
-    """The place in the document (RFC 6901) of the rule behind each element that counts, by table, set and
+def counted(document: RouterDocument) -> Mapping[tuple[str, str, str], tuple[str, ...]]:
+    """The places in the document (RFC 6901) of the rules behind each element that counts, by table, set and
     element."""
-    return {(ruleset.TABLE, *place): pointer for place, pointer in acl.pointers(document).items()}
+    lists = {(ruleset.TABLE, *place): (pointer,) for place, pointer in acl.pointers(document).items()}
+    rules = {(ruleset.TABLE, *place): several for place, several in firewall.pointers(document).items()}
+    return {**lists, **rules}
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:

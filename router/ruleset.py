@@ -9,6 +9,7 @@ from router import (
     acl,
     admission,
     firewall,
+    firewall_gates,
     gates,
     ipsec,
     limits,
@@ -25,6 +26,7 @@ from router import (
 from router.document import RouterDocument
 from router.forwarding import any_of, forwarding
 from router.listening import Listener
+from router.logged import LOG_GROUP
 from router.network import guest_networks
 from router.paths import paths
 
@@ -60,6 +62,8 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         api_port=API_PORT,
         fast_path=document.fast_path,
         limited=any(limits.kept_out(document).values()),
+        logged_rules=firewall.logged(document),
+        log_group=LOG_GROUP,
         ingress_policy=document.firewall.ingress.policy,
         egress_policies={
             network.link: egress.policy if (egress := document.firewall.egress.get(network.link)) else "drop"
@@ -90,8 +94,9 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         elements=elements,
         admissions=admission.admissions(document),
         admitted=admission.admitted(document),
-        gates=gates.gates(document),
+        gates=(*gates.gates(document), *firewall_gates.firewall_gates(document)),
         ended=("ended4", "ended6"),
+        counting=acl.counting(document) | firewall.COUNTING,
     )
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from appliance.address import span
 from router import remote_access
 from router.document import RouterDocument
-from router.elements import Box, Elements, collapsed, span_text, union
+from router.elements import Box, Elements, collapsed, parts, span_text
 from router.ipsec import SHARED_LINK, pairs
 
 PPP_LINKS = "ppp*"
@@ -54,7 +54,7 @@ def elements(document: RouterDocument) -> Elements:
     }
     found["tunnel_source_nat"] = {}
     for version in (4, 6):
-        for box in union(_boxes(document, version)):
+        for box, _ in parts(_boxes(document, version)):
             key = " . ".join(span_text(*each, version) for each in box)
             found[f"tunnel_pairs{version}"][key] = None
     access = document.remote_access

@@ -64,7 +64,9 @@ def _digests(ruleset: Ruleset) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _digest(gate: Gate) -> str:
-    parts = (gate.end, gate.networks, gate.apart, gate.own, gate.lookups, sorted(gate.passing), gate.passes)
+    passing = sorted(map(str, gate.passing))
+    parts = (gate.end, gate.networks, gate.apart, gate.own, gate.lookups, passing, gate.passes, gate.aside,
+             gate.exempt)  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -97,6 +99,8 @@ class _Door:
         self._elsewhere.add(
             box((field,), (address,)) for address in gate.own for field in ("source", "reply_source")
         )
+        self._elsewhere.add(box((field,), (network,)) for field, network in gate.aside)
+        self._elsewhere.add(box(dict(told).keys(), dict(told).values()) for told in gate.exempt)
 
     def refuses(self, connection: Values) -> bool:
         return (

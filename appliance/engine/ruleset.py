@@ -18,6 +18,7 @@ from typing import Any
 from appliance import disk
 from appliance.engine import flows
 from appliance.engine.change import Change
+from appliance.engine.elements import Count, Moved, Place, counts, element, inherited
 from appliance.engine.host import Host
 from appliance.resources import Limit, Ruleset
 
@@ -29,12 +30,6 @@ FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
 _MOST_GONE = 1_000
 Elements = Mapping[str, Mapping[str, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    packets: int
-    bytes: int
 
 
 @dataclass
@@ -82,14 +77,14 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
             run=lambda: _swap(ruleset, observed, host),
         )
         return
-    commands, summary = _delta(ruleset, observed)
-    if commands:
+    delta = _delta(ruleset, observed)
+    if delta is not None:
         yield Change(
             kind=KIND,
             name=ruleset.table,
             action="update",
-            detail=summary,
-            run=lambda: _change_elements(ruleset, host, observed, commands),
+            detail=delta.summary,
+            run=lambda: _change_elements(ruleset, host, observed, delta),
         )
     elif flows.pending(ruleset, host):
         yield Change(
@@ -139,7 +134,7 @@ def _observe(table: str, host: Host) -> Observed | None:
         generation=generation,
         structure=structure_digest(listing),
         elements={
-            item[kind]["name"]: dict(map(_element, item[kind].get("elem", [])))
+            item[kind]["name"]: dict(map(element, item[kind].get("elem", [])))
             for item in listing
             for kind in ("set", "map")
             if kind in item
@@ -177,46 +172,9 @@ def _without_moving_parts(value: Any) -> Any:
     return value
 
 
-def _element(value: Any) -> tuple[str, str | None]:
-    if isinstance(value, list):
-        key, mapped = value
-        return _text(key), _text(mapped)
-    return _text(value), None
-
-
-def counted(table: str, host: Host) -> dict[tuple[str, str], Count]:
-    """What the elements of a table have counted, if anything, by set and element."""
-    return {
-        (item[kind]["name"], _element(element)[0]): count
-        for item in host.nft.listing(f"table inet {table}")
-        for kind in ("set", "map")
-        if kind in item and "stmt" in item[kind]
-        for element in item[kind].get("elem", [])
-        if (count := _count(element)) is not None
-    }
-
-
-def _count(element: Any) -> Count | None:
-    key = element[0] if isinstance(element, list) else element
-    found = key.get("elem", {}).get("counter") if isinstance(key, dict) else None
-    return Count(found["packets"], found["bytes"]) if found and found["packets"] else None
-
-
-def _text(value: Any) -> str:
-    """An element, or what it maps to, as nft writes it."""
-    if not isinstance(value, dict):
-        return str(value)
-    if "elem" in value:
-        return _text(value["elem"]["val"])
-    if "concat" in value:
-        return " . ".join(map(_text, value["concat"]))
-    if "prefix" in value:
-        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
-    if "range" in value:
-        first, last = value["range"]
-        return f"{first}-{last}"
-    verdict, target = next(iter(value.items()))
-    return f"{verdict} {target['target']}" if target else str(verdict)
+def counted(table: str, host: Host) -> dict[Place, Count]:
+    """What the elements of a table have counted, if anything."""
+    return counts(host.nft.listing(f"table inet {table}"))
 
 
 _UNITS = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
@@ -241,22 +199,22 @@ def _structure(ruleset: Ruleset) -> str:
     return f"{table}\ndelete {table}\n{ruleset.text}\n"
 
 
-def _whole(ruleset: Ruleset, counts: Mapping[tuple[str, str], Count]) -> str:
+def _whole(ruleset: Ruleset, counted: Mapping[Place, Count]) -> str:
+    table, counters = f"inet {ruleset.table}", _counters(counted)
     fill = "".join(
-        f"add element inet {ruleset.table} {name} {{ {_listed(elements.items(), _of_set(name, counts))} }}\n"
+        f"add element {table} {name} {{ {_listed(elements.items(), counters.get(name, {}))} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
     return _structure(ruleset) + "".join(_creation(ruleset, name) for name in ruleset.limits) + fill
 
 
-def _of_set(name: str, counts: Mapping[tuple[str, str], Count]) -> dict[str, str]:
-    """What its elements have counted, in nft syntax."""
-    return {
-        key: f" counter packets {count.packets} bytes {count.bytes}"
-        for (place, key), count in counts.items()
-        if place == name
-    }
+def _counters(counted: Mapping[Place, Count]) -> dict[str, dict[str, str]]:
+    """What elements begin with, in nft syntax, by set."""
+    found: dict[str, dict[str, str]] = {}
+    for (name, key), count in counted.items():
+        found.setdefault(name, {})[key] = f" counter packets {count.packets} bytes {count.bytes}"
+    return found
 
 
 def _listed(elements: Any, counters: Mapping[str, str] = {}) -> str:
@@ -281,11 +239,14 @@ def _sent(ruleset: Ruleset) -> str:
 
 
 def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
+    known: dict[Place, Count] = {}
     if observed is not None:
         flows.note(flows.gone(ruleset, observed.elements), host)
+        known = counted(ruleset.table, host)
+        known |= inherited(known, *_moved(ruleset, observed), ruleset.counting)
     _forget(ruleset, host)
     before = host.nft.generation()
-    host.nft.run(_whole(ruleset, counted(ruleset.table, host)))
+    host.nft.run(_whole(ruleset, known))
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")
@@ -319,48 +280,101 @@ def _keep(ruleset: Ruleset, structure: str, host: Host, *, before: int) -> None:
         )
 
 
-def _delta(ruleset: Ruleset, observed: Observed) -> tuple[str, str]:
-    """The commands that turn what is observed into what is wanted, and a summary.
-
-    `create` and `delete`, unlike `add` and `destroy`, fail where an element is not as it was observed:
-    so the transaction itself proves that the observation still held. A limit can't be changed: another takes
-    its name, and the elements that lead to it are made anew around that."""
-    unlike = (
-        set()
-        if ruleset.limits is observed.limits
-        else {name for name, limit in observed.limits.items() if ruleset.limits.get(name) != limit}
-    )
-    deleted, created, added, removed = [], [], 0, 0
+def _moved(ruleset: Ruleset, observed: Observed) -> tuple[Moved, Moved]:
+    """The elements that go and come. A limit can't be changed: another takes its name, and the elements that
+    lead to it are made anew around that."""
+    unlike = _unlike(ruleset, observed)
+    gone, come = {}, {}
     for name, want in sorted(ruleset.elements.items()):
         have = observed.elements.get(name, {})
         if (want is have or want == have) and not unlike:
             continue
-        gone = [
+        goes = [
             (key, mapped)
             for key, mapped in have.items()
             if key not in want or want[key] != mapped or mapped in unlike
         ]
-        come = [
+        comes = [
             (key, mapped)
             for key, mapped in want.items()
             if key not in have or have[key] != mapped or mapped in unlike
         ]
-        if gone:
-            keys = ", ".join(key for key, _ in gone)
-            deleted.append(f"delete element inet {ruleset.table} {name} {{ {keys} }}\n")
-        if come:
-            created.append(f"create element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
-        added, removed = added + len(come), removed + len(gone)
-    deleted += [f"delete limit inet {ruleset.table} {name}\n" for name in sorted(unlike)]
-    limits = [
-        _creation(ruleset, name) for name in ruleset.limits if name in unlike or name not in observed.limits
+        if goes:
+            gone[name] = goes
+        if comes:
+            come[name] = comes
+    return gone, come
+
+
+def _unlike(ruleset: Ruleset, observed: Observed) -> set[str | None]:
+    """Limits that aren't as wanted."""
+    if ruleset.limits is observed.limits:
+        return set()
+    return {name for name, limit in observed.limits.items() if ruleset.limits.get(name) != limit}
+
+
+@dataclass(frozen=True)
+class _Delta:
+    """What turns what is observed into what is wanted."""
+
+    gone: Moved
+    come: Moved
+    limits_gone: Sequence[str]
+    limits_come: Sequence[str]
+
+    @property
+    def summary(self) -> str:
+        come, gone = (sum(map(len, moved.values())) for moved in (self.come, self.gone))
+        return f"{come} elements come, {gone} go"
+
+    def commands(self, ruleset: Ruleset, counted: Mapping[Place, Count]) -> str:
+        """`create` and `delete`, unlike `add` and `destroy`, fail where an element isn't as it was observed.
+        So the transaction itself proves that the observation still held."""
+        table, counters = f"inet {ruleset.table}", _counters(counted)
+        parts = [
+            f"delete element {table} {name} {{ {', '.join(key for key, _ in elements)} }}\n"
+            for name, elements in self.gone.items()
+        ]
+        parts += [f"delete limit {table} {name}\n" for name in self.limits_gone]
+        parts += [_creation(ruleset, name) for name in self.limits_come]
+        parts += [
+            f"create element {table} {name} {{ {_listed(elements, counters.get(name, {}))} }}\n"
+            for name, elements in self.come.items()
+        ]
+        return "".join(parts)
+
+
+def _delta(ruleset: Ruleset, observed: Observed) -> _Delta | None:
+    """None where everything is as wanted."""
+    gone, come = _moved(ruleset, observed)
+    unlike = _unlike(ruleset, observed)
+    limits = [name for name in ruleset.limits if name in unlike or name not in observed.limits]
+    if not (gone or come or unlike or limits):
+        return None
+    return _Delta(gone, come, sorted(str(name) for name in unlike), limits)
+
+
+def _begun(ruleset: Ruleset, delta: _Delta, host: Host) -> dict[Place, Count]:
+    """What elements that come have counted as others."""
+    gone, come = ({name: each for name, each in moved.items() if name in ruleset.counting}
+                  for moved in (delta.gone, delta.come))  # fmt: skip
+    groups = {ruleset.counting[name][0] for name in gone} & {ruleset.counting[name][0] for name in come}
+    if not groups:
+        return {}
+    listing = [
+        item
+        for name, elements in gone.items()
+        if ruleset.counting[name][0] in groups
+        for item in host.nft.listing(
+            f"{'set' if elements[0][1] is None else 'map'} inet {ruleset.table} {name}"
+        )
     ]
-    return "".join([*deleted, *limits, *created]), f"{added} elements come, {removed} go"
+    return inherited(counts(listing), gone, come, ruleset.counting)
 
 
-def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, commands: str) -> None:
+def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, delta: _Delta) -> None:
     flows.note(flows.gone(ruleset, observed.elements), host)
     _forget(ruleset, host)
-    host.nft.run(commands)
+    host.nft.run(delta.commands(ruleset, _begun(ruleset, delta, host)))
     _keep(ruleset, observed.structure, host, before=observed.generation)
     _end_flows(ruleset, host)

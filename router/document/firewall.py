@@ -18,6 +18,8 @@ class FirewallRule(Model):
     """icmp and icmpv6 only; absent: all types."""
     source_cidrs: list[Network] = []
     """Empty: any source."""
+    log: bool = False
+    """Connections that this rule decides about are logged, 50 a second at most."""
 
 
 class IngressRule(FirewallRule):

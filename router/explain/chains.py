@@ -37,6 +37,10 @@ def origins(document: RouterDocument, stage: Stage) -> Iterator[str]:
             if direction.chain == chain:
                 policy = "ingress_policy" if direction.ingress else "egress_policy"
                 yield pointer("acls", direction.acl, policy)
+    elif chain.startswith("logged/"):
+        place, _, rule = chain.removeprefix("logged/").partition("/")
+        way = ("ingress",) if place == "ingress" else ("egress", place)
+        yield pointer("firewall", *way, "rules", rule)
     elif chain.startswith("logged_"):
         name, _, rule = chain.removeprefix("logged_").partition("/")
         yield pointer("acls", name, "rules", rule)

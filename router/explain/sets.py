@@ -32,8 +32,9 @@ def _translations(document: RouterDocument) -> Iterator[Made]:
 def _rules(document: RouterDocument) -> Iterator[Made]:
     for place, pieces in firewall.pieces(document):
         for name, several in pieces.items():
-            for set_name, protocol, box in several:
-                yield Made(set_name, _rule_box(set_name, protocol, box), pointer(*place, name))
+            for piece in several:
+                box = _rule_box(piece.map, piece.protocol, piece.box)
+                yield Made(piece.map, box, pointer(*place, name))
 
 
 def _rule_box(set_name: str, protocol: int, box: tuple[Span, ...]) -> Mapping[str, Span]:

@@ -1,4 +1,4 @@
-"""Spans as nft lists them, and the union of overlapping boxes."""
+"""Spans as nft lists them, and the parts of overlapping boxes."""
 
 import ipaddress
 from itertools import product
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.elements import Box, number_text, span_text, union
+from router.elements import Box, number_text, parts, span_text
 
 SPANS = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda ends: (min(ends), max(ends)))
 
@@ -17,18 +17,22 @@ def points(boxes: list[Box]) -> list[tuple[int, ...]]:
 
 
 @given(st.integers(1, 3).flatmap(lambda width: st.lists(st.tuples(*[SPANS] * width), max_size=7)))
-def test_a_union_covers_the_same_once(boxes: list[Box]) -> None:
-    pieces = list(union(boxes))
-    covered = points(pieces)
+def test_parts_cover_the_same_once(boxes: list[Box]) -> None:
+    found = list(parts(boxes))
+    covered = points([part for part, _ in found])
     assert set(covered) == set(points(boxes))
-    assert len(covered) == len(set(covered)), "pieces are disjoint"
+    assert len(covered) == len(set(covered)), "parts are disjoint"
+    for part, wholes in found:
+        for box in set(boxes):
+            shared = set(points([box])) & set(points([part]))
+            assert shared == (set(points([part])) if box in wholes else set()), "of the same boxes all over"
 
 
 def test_what_does_not_overlap_stays_whole() -> None:
     boxes: list[Box] = [((number, number), (0, 100), (0, 9)) for number in range(2000)]
-    assert sorted(union(boxes)) == sorted(boxes)
-    assert list(union([boxes[0], boxes[0]])) == [boxes[0]]
-    assert list(union([])) == []
+    assert sorted(parts(boxes)) == [(box, (box,)) for box in sorted(boxes)]
+    assert list(parts([boxes[0], boxes[0]])) == [(boxes[0], (boxes[0],))]
+    assert list(parts([])) == []
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))

@@ -3,17 +3,24 @@
 from typing import Any
 
 from router import firewall
+from router.elements import CROWD
 from tests.examples import example, read
 
 
 def elements(
     *, ingress: dict[str, Any] | None = None, egress: dict[str, Any] | None = None
 ) -> dict[str, list[str]]:
-    value = example("two-networks")
-    value["firewall"] = {"ingress": {"rules": ingress or {}}, "egress": {"guest1": {"rules": egress or {}}}}
-    found = firewall.elements(read(value))
+    found = firewall.elements(read(with_rules(ingress=ingress, egress=egress)))
     assert list(found) == firewall.SETS, "all sets are named, so that what is gone goes"
     return {name: sorted(keys) for name, keys in found.items() if keys}
+
+
+def with_rules(
+    *, ingress: dict[str, Any] | None = None, egress: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    value = example("two-networks")
+    value["firewall"] = {"ingress": {"rules": ingress or {}}, "egress": {"guest1": {"rules": egress or {}}}}
+    return value
 
 
 def rule(verdict: str = "accept", **fields: Any) -> dict[str, Any]:
@@ -55,13 +62,45 @@ def test_icmp_and_protocols() -> None:
     }
 
 
-def test_overlaps_within_one_verdict_are_one_element() -> None:
+def test_overlaps_are_elements_that_count_for_all_that_are_about_them() -> None:
     rules = {"a": rule(protocol="tcp", ports="10-20"), "b": rule(protocol="tcp", ports="15-30")}
-    assert elements(ingress=rules) == {"ingress_accept_ports": ["10-30 . 6 . 0.0.0.0/0 . 203.0.113.5"]}
+    keys = [f"{ports} . 6 . 0.0.0.0/0 . 203.0.113.5" for ports in ("10-14", "15-20", "21-30")]
+    assert elements(ingress=rules) == {"ingress_accept_ports": keys}
+    a, b = "/firewall/ingress/rules/a", "/firewall/ingress/rules/b"
+    assert firewall.pointers(read(with_rules(ingress=rules))) == {
+        ("ingress_accept_ports", key): found for key, found in zip(keys, ((a,), (a, b), (b,)), strict=True)
+    }
     rules["b"]["verdict"] = "drop"
     assert elements(ingress=rules) == {
         "ingress_accept_ports": ["10-20 . 6 . 0.0.0.0/0 . 203.0.113.5"],
         "ingress_drop_ports": ["15-30 . 6 . 0.0.0.0/0 . 203.0.113.5"],
+    }
+
+
+def test_what_logs_has_a_chain_of_its_own() -> None:
+    value = with_rules(
+        ingress={
+            "web": rule(protocol="tcp", ports=80, log=True),
+            "wide": rule(protocol="tcp", ports="80-90"),
+            "bad": rule("drop", protocol="all", source_cidrs=["192.0.2.0/24"], log=True),
+        },
+        egress={"mail": outward("drop", protocol="tcp", ports=25, log=True)},
+    )
+    found = firewall.elements(read(value))
+    assert found["ingress_accept_ports"] == {
+        "80 . 6 . 0.0.0.0/0 . 203.0.113.5": "goto logged/ingress/web",
+        "81-90 . 6 . 0.0.0.0/0 . 203.0.113.5": "accept",
+    }
+    assert list(found["ingress_drop_protocol"].values()) == ["goto logged/ingress/bad"]
+    assert [(each.chain, each.title, each.verdict) for each in firewall.logged(read(value))] == [
+        ("logged/guest1/mail", "drop guest1/mail", "drop"),
+        ("logged/ingress/bad", "drop ingress/bad", "drop"),
+        ("logged/ingress/web", "accept ingress/web", "accept"),
+    ]
+    value["firewall"]["ingress"]["rules"]["web"]["log"] = False
+    assert firewall.elements(read(value))["ingress_accept_ports"] == {
+        "80 . 6 . 0.0.0.0/0 . 203.0.113.5": "accept",
+        "81-90 . 6 . 0.0.0.0/0 . 203.0.113.5": "accept",
     }
 
 
@@ -95,7 +134,7 @@ def test_every_source_meets_every_destination() -> None:
 def test_a_crowd_with_one_port_is_told_apart_by_its_addresses() -> None:
     crowd = {
         f"r{n}": rule(protocol="tcp", ports=443, source_cidrs=[f"198.18.{n >> 8}.{n & 255}/32"])
-        for n in range(firewall.CROWD + 1)
+        for n in range(CROWD + 1)
     }
     few = dict(list(crowd.items())[:-1])
     alone = {"other": rule(protocol="tcp", ports=80)}
@@ -103,11 +142,11 @@ def test_a_crowd_with_one_port_is_told_apart_by_its_addresses() -> None:
         # What was there before makes no difference, nor does how it came.
         elements(ingress=before)
         assert {name: len(keys) for name, keys in elements(ingress=few | alone).items()} == {
-            "ingress_accept_ports": firewall.CROWD + 1
+            "ingress_accept_ports": CROWD + 1
         }
         assert {name: len(keys) for name, keys in elements(ingress=crowd | alone).items()} == {
             "ingress_accept_ports": 1,
-            "ingress_accept_crowd": firewall.CROWD + 1,
+            "ingress_accept_crowd": CROWD + 1,
         }
     assert "198.18.0.7 . 203.0.113.5 . 6 . 443" in elements(ingress=crowd)["ingress_accept_crowd"]
 

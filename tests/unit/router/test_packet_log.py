@@ -1,8 +1,9 @@
 """Whether there is a log of packets."""
 
 from appliance.resources import Unit
-from router import acl, packet_log
-from tests.examples import document
+from router import packet_log
+from router.logged import Logged
+from tests.examples import document, example, read
 
 
 def test_only_where_a_rule_logs() -> None:
@@ -11,6 +12,14 @@ def test_only_where_a_rule_logs() -> None:
     assert units == ["sysvm-ulogd.service"]
 
 
+def test_where_a_rule_of_the_firewalls_does() -> None:
+    value = example("two-networks")
+    value["firewall"]["egress"]["guest0"]["rules"] = {
+        "mail": {"verdict": "drop", "protocol": "tcp", "ports": 25, "log": True}
+    }
+    assert any(isinstance(item, Unit) for item in packet_log.resources(read(value)))
+
+
 def test_lines_begin_with_what_the_kernel_takes() -> None:
-    longest = acl.Logged("", f"accept {'a' * 32}/{'r' * 63} ", "return")
+    longest = Logged("", f"accept {'a' * 32}/{'r' * 63} ", "return")
     assert len(longest.title) < 128, "NF_LOG_PREFIXLEN"
