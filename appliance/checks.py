@@ -1,6 +1,7 @@
 """What to ask a running appliance to learn whether it serves: plain values, run by the agent's probes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +70,18 @@ class WireGuardCheck:
     port: int
 
 
-Check = DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck | WireGuardCheck
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextHopCheck:
+    """Ask the next hop of a watched route, as the watch does."""
+
+    name: str
+    link: str
+    gateway: str
+    probe: Literal["neighbour", "ping"]
+
+
+Check = (
+    DnsCheck | DhcpCheck | HttpCheck | MetadataCheck | LinkCheck | NtpCheck | WireGuardCheck | NextHopCheck
+)
 """`name` is what health and metrics call the check by. What is on a `virtual` address is asked
 where that is."""

@@ -87,10 +87,32 @@ class Address:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    gateway: str
+    link: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How next hops are asked whether they are there."""
+
+    probe: Literal["neighbour", "ping"]
+    seconds: float
+    """Between two questions."""
+    losses: int
+    """So many unanswered ones in a row: it is gone."""
+    answers: int
+    """So many answered ones in a row: it is back."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
-    the gateway is on the link, whatever addresses that has."""
+    the gateway is on the link, whatever addresses that has. It has a gateway, a link or both, or `next_hops`
+    by which flows are shared out (RTA_MULTIPATH). Of one with a `watch` only those next hops are there that
+    answer; without any it isn't there."""
 
     destination: str
     gateway: str | None = None
@@ -98,6 +120,15 @@ class Route:
     metric: int = 0
     table: int = 254
     onlink: bool = False
+    next_hops: tuple[NextHop, ...] = ()
+    watch: Watch | None = None
+
+    @property
+    def hops(self) -> tuple[NextHop, ...]:
+        """Gateways with their links, one or several."""
+        if self.gateway and self.link:
+            return (NextHop(self.gateway, self.link),)
+        return self.next_hops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

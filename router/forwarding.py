@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.memo import per_sections
-from appliance.services.interfaces import link_towards
+from appliance.services.interfaces import links_towards
 from router import acl
 from router.document import RouterDocument
 from router.elements import collapsed
@@ -91,9 +91,9 @@ def forwarding(document: RouterDocument) -> Forwarding:
 def _sides(document: RouterDocument, networks: list[GuestNetwork]) -> Iterator[Side]:
     behind: dict[str, list[str]] = {network.link: [] for network in networks}
     for route in document.routes.values():
-        link = link_towards(route.gateway, document.interfaces)
-        if link in behind:
-            behind[link].append(route.destination)
+        for link in links_towards(route, document.interfaces):
+            if link in behind:
+                behind[link].append(route.destination)
     for network in networks:
         # A route may lead to a wider network than its link.
         four = [text for text in behind[network.link] if ":" not in text]

@@ -12,7 +12,7 @@ from typing import Literal
 from appliance.address import span
 from appliance.admission import Gate
 from appliance.memo import per_sections
-from appliance.services.interfaces import link_towards
+from appliance.services.interfaces import links_towards
 from router import acl, wireguard
 from router.acl import Direction, Lookup
 from router.document import RouterDocument
@@ -118,7 +118,7 @@ def behind(document: RouterDocument) -> Mapping[str, list[str]]:
     for link, interface in document.interfaces.items():
         found[link] = [str(ipaddress.ip_interface(text).network) for text in interface.addresses]
     for route in document.routes.values():
-        if (towards := link_towards(route.gateway, document.interfaces)) is not None:
+        for towards in links_towards(route, document.interfaces):
             found[towards].append(route.destination)
     for link, section in document.wireguard.items():
         found[link] = [*map(str, wireguard.pools(section)), *wireguard.behind(section)]

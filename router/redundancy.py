@@ -65,7 +65,7 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
             case Address() if is_shared(document, resource.link):
                 virtual.append(resource)
                 continue
-            case Route() if resource.link is not None and is_shared(document, resource.link):
+            case Route() if any(is_shared(document, link) for link in _links(resource)):
                 # The network it leads through is there on the primary only.
                 yield replace(resource, onlink=True)
                 continue
@@ -79,6 +79,11 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
                 units.append(resource.name)
         yield resource
     yield from _resources(document, redundancy, virtual, units)
+
+
+def _links(route: Route) -> list[str]:
+    """By which a route leads."""
+    return [link for link in (route.link, *(hop.link for hop in route.next_hops)) if link is not None]
 
 
 def _resources(

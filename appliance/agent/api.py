@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import load_balancing, metrics, openapi, problem, questions, redundancy
+from appliance.agent import load_balancing, metrics, next_hops, openapi, problem, questions, redundancy
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -73,6 +73,7 @@ def create(
     @app.get("/v1/status")
     def get_status() -> Response:
         pair = redundancy.status()
+        watched = next_hops.told(controller.wanted, controller.host)
         return jsonify(
             {
                 "role": controller.boot.role,
@@ -87,6 +88,7 @@ def create(
                 "started_at": controller.started_at,
             }
             | ({"redundancy": pair} if pair is not None else {})
+            | ({"routes": watched} if watched else {})
         )
 
     @app.post("/v1/switch-over")

@@ -133,6 +133,11 @@ class Controller:
             self.counts.healed += bool(drift)
             return len(drift)
 
+    def adjust(self) -> None:
+        """Make the machine what it is to be by what was learned of its surroundings."""
+        with self._lock:
+            self._settle(self.running)
+
     def warnings(self) -> list[dict[str, str]]:
         """What has lapsed since the running document was accepted, and isn't refused for it."""
         found = self._role.lapsed(self.running)

@@ -19,6 +19,7 @@ from appliance.agent import capability, clock, local
 from appliance.agent.controller import Controller
 from appliance.agent.endpoints import Endpoints
 from appliance.agent.health import Health
+from appliance.agent.next_hops import NextHops
 from appliance.agent.notify import notify
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
@@ -95,6 +96,8 @@ def run() -> None:
     threading.Thread(target=tunnels.watch, daemon=True).start()
     threading.Thread(target=_keep_usage, args=(usage,), daemon=True).start()
     threading.Thread(target=Endpoints(Host()).watch, daemon=True).start()
+    hops = NextHops(host, lambda: controller.wanted, controller.adjust)
+    threading.Thread(target=hops.watch, daemon=True).start()
     local.serve(condition)
     _serve(partial(server.run, app, boot), boot.control.address)
     usage.save()

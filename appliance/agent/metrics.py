@@ -4,7 +4,7 @@ import resource
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from appliance.agent import load_balancing
+from appliance.agent import load_balancing, next_hops
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
 from appliance.agent.usage import Totals
@@ -90,6 +90,8 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
                 if unit in values:
                     samples.append(({"kind": kind, "of": of, "direction": direction}, values[unit]))
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
+    hops = next_hops.samples(next_hops.told(controller.wanted, controller.host))
+    yield from _metric("next_hop_up", "gauge", "1 for a watched next hop that answers", hops)
     for metric in load_balancing.metrics():
         yield from _metric(*metric)
 

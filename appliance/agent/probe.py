@@ -12,6 +12,7 @@ import dns.query
 import dns.rdatatype
 
 from appliance import dhcp
+from appliance.agent import next_hops
 from appliance.checks import (
     Check,
     DhcpCheck,
@@ -19,6 +20,7 @@ from appliance.checks import (
     HttpCheck,
     LinkCheck,
     MetadataCheck,
+    NextHopCheck,
     NtpCheck,
     WireGuardCheck,
 )
@@ -54,6 +56,8 @@ def run(check: Check) -> None:
             _ntp(check)
         case WireGuardCheck():
             _wireguard(check)
+        case NextHopCheck():
+            _next_hop(check)
 
 
 def _dns(check: DnsCheck) -> None:
@@ -123,6 +127,12 @@ def _wireguard(check: WireGuardCheck) -> None:
         if any(line.split()[1].endswith(port) for line in Path(table).read_text().splitlines()[1:]):
             return
     raise ProbeError(f"{check.link} doesn't listen on UDP port {check.port}")
+
+
+def _next_hop(check: NextHopCheck) -> None:
+    # One that is lost on the way is no fault.
+    if not any(next_hops.answers(check.link, check.gateway, check.probe) for _ in range(3)):
+        raise ProbeError(f"{check.gateway} on {check.link} doesn't answer")
 
 
 def _ntp(check: NtpCheck) -> None:

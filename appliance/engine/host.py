@@ -33,6 +33,8 @@ class Host:
     read_counters: Callable[[], object] = field(default=lambda: None, repr=False)
     """Called before and after traffic counters are removed: what they counted isn't lost, and new ones of
     the same name aren't taken for them."""
+    silent: AbstractSet[tuple[str, str]] = frozenset()
+    """Watched next hops, by link and gateway, that don't answer: routes are made without them."""
     seen: dict[str, Any] = field(default_factory=dict, repr=False)
     """Observations that a witness of the kernel's still vouches for; see each kind."""
 

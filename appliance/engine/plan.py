@@ -104,9 +104,8 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
-    late = (unit.KIND, leases.KIND, *ipsec.LATE, l2tp.KIND)
     # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
-    late = (unit.KIND, leases.KIND, *ipsec.LATE, shaping.KIND)
+    late = (unit.KIND, leases.KIND, *ipsec.LATE, l2tp.KIND, shaping.KIND)
     rest = [change for change in changes if change.action != "stop" and change.kind not in late]
     yield from stops
     yield from (change for change in rest if change.action != "delete")

@@ -20,7 +20,7 @@ def origins(document: RouterDocument, stage: Stage) -> Iterator[str]:
     destination, gateway, link = found.group("destination", "gateway", "link")
     network = ipaddress.ip_network(anywhere if destination == "default" else destination)
     for name, route in document.routes.items():
-        if ipaddress.ip_network(route.destination) == network and route.gateway == gateway:
+        if ipaddress.ip_network(route.destination) == network and gateway in route.gateways:
             yield pointer("routes", name)
     interface = document.interfaces.get(link)
     if interface is not None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance import neighbour
 from appliance.engine import systemd
-from router.pair import neighbour
 from router.pair.settings import Settings
 
 log = logging.getLogger(__name__)

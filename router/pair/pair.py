@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from router.pair import answers, connections, faults, fetched, keepalived, leases, neighbour, settings
+from appliance import neighbour
+from router.pair import answers, connections, faults, fetched, keepalived, leases, settings
 from router.pair.foreign import Foreigners
 from router.pair.keepalived import SilentError, State, Vrrp
 from router.pair.peer import Peer

@@ -34,7 +34,7 @@ Check = Callable[[RouterDocument], Iterator[Problem]]
 
 CHECKS: Mapping[Check, tuple[str, ...]] = {
     interfaces.problems: ("interfaces",),
-    routes.problems: ("interfaces", "routes"),
+    routes.problems: ("interfaces", "routes", "redundancy"),
     sections.problems: ("interfaces", "dhcp", "dns", "source_nat", "firewall", "metadata"),
     dhcp.problems: ("interfaces", "dhcp"),
     dns.problems: ("interfaces", "dns"),
