@@ -57,6 +57,10 @@ def _network(text: str) -> str:
         raise ValueError(f"must be a network like 10.1.0.0/16, without host bits ({error})") from None
 
 
+def _ip_or_network(text: str) -> str:
+    return _network(text) if "/" in text else _ip(text)
+
+
 def _ipv4_network(text: str) -> str:
     try:
         return _canonical(text, ipaddress.IPv4Network(text), "a network")
@@ -100,6 +104,7 @@ IpAddress = Annotated[str, AfterValidator(_ip)]
 Ipv4Address = Annotated[str, AfterValidator(_ipv4)]
 Network = Annotated[str, AfterValidator(_network)]
 """A CIDR of either family, without host bits."""
+IpAddressOrNetwork = Annotated[str, AfterValidator(_ip_or_network)]
 Ipv4Network = Annotated[str, AfterValidator(_ipv4_network)]
 InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
 Ports = Annotated[str, BeforeValidator(_ports_text), AfterValidator(_ports), WithJsonSchema(_PORTS_SCHEMA)]

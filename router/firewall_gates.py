@@ -13,7 +13,7 @@ from router.document import RouterDocument
 from router.document.text import Verdict
 from router.elements import PROTOCOLS
 from router.firewall import MATCHES, logged
-from router.network import guest_networks, public_links
+from router.network import guest_networks, public_links, routed_networks
 
 _L2TP = "1701"
 _VERSIONS = (4, 6)
@@ -21,7 +21,15 @@ Lookups = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @per_sections(
-    "interfaces", "routes", "firewall", "tiers", "wireguard", "ipsec", "remote_access", "private_gateways"
+    "interfaces",
+    "routes",
+    "firewall",
+    "source_nat",
+    "tiers",
+    "wireguard",
+    "ipsec",
+    "remote_access",
+    "private_gateways",
 )
 def firewall_gates(document: RouterDocument) -> tuple[Gate, ...]:
     return (*_ingress(document), *_egress(document))
@@ -29,7 +37,7 @@ def firewall_gates(document: RouterDocument) -> tuple[Gate, ...]:
 
 def _ingress(document: RouterDocument) -> Iterator[Gate]:
     """What comes from outside to a public address, or to a guest's own."""
-    met = [*_public(document), *(cidr for network in guest_networks(document) for cidr in network.cidrs6)]
+    met = [*_public(document), *routed_networks(document)]
     inside = _inside(document)
     access = document.remote_access
     for version in _VERSIONS:

@@ -7,13 +7,18 @@ from router.network import guest_networks
 
 
 def elements(document: RouterDocument) -> Elements:
-    """`source_nat` leads from a guest network to its public address; `static_nat` from public addresses to
-    guests and `static_nat_out` back."""
+    """`source_nat` leads from a guest network to its public address; `routed4` are those that have none.
+    `static_nat` leads from public addresses to guests and `static_nat_out` back."""
     networks = {network.link: network for network in guest_networks(document)}
     return {
         "source_nat": {
             span_text(*ipv4_span(networks[link].cidr)): nat.address
             for link, nat in document.source_nat.items()
+        },
+        "routed4": {
+            span_text(*ipv4_span(network.cidr)): None
+            for link, network in networks.items()
+            if link not in document.source_nat
         },
         "static_nat": {address: nat.target for address, nat in document.static_nat.items()},
         "static_nat_out": {nat.target: address for address, nat in document.static_nat.items()},

@@ -75,6 +75,22 @@ def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
     )
 
 
+def routed_links(document: RouterDocument) -> frozenset[str]:
+    """Guest networks without source NAT: they are reached by their own addresses of IPv4, too."""
+    return frozenset(
+        network.link for network in guest_networks(document) if network.link not in document.source_nat
+    )
+
+
+def routed_networks(document: RouterDocument) -> Iterator[str]:
+    """What of guest networks is reached from outside by its own addresses."""
+    links = routed_links(document)
+    for network in guest_networks(document):
+        if network.link in links:
+            yield network.cidr
+        yield from network.cidrs6
+
+
 def public_links(document: RouterDocument) -> list[str]:
     return sorted(link for link in document.interfaces if link.startswith(PUBLIC))
 

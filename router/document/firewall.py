@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from appliance.address import InterfaceName, IpAddress, Name, Network, Ports
+from appliance.address import InterfaceName, IpAddressOrNetwork, Name, Network, Ports
 from appliance.model import Keyed, Model
 from router.document.text import Verdict
 
@@ -23,10 +23,11 @@ class FirewallRule(Model):
 
 
 class IngressRule(FirewallRule):
-    """A rule for new connections from outside to one public address and its public ports, or to a guest's
-    own address of IPv6, which is routed."""
+    """A rule for new connections from outside to one public address and its public ports, or to what is
+    routed: guests' own addresses of IPv6, and of IPv4 where their network has no source NAT."""
 
-    address: IpAddress
+    address: IpAddressOrNetwork
+    """A network: of guests, whole or a part of it."""
 
 
 class EgressRule(FirewallRule):

@@ -48,7 +48,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
         "load_balancers",
         "certificates",
     ),
-    firewall.problems: ("interfaces", "firewall"),
+    firewall.problems: ("interfaces", "source_nat", "firewall"),
     acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),

@@ -6,13 +6,20 @@ from appliance.address import span
 from appliance.memo import per_key
 from appliance.model import Problem, pointer
 from router.document import EgressRule, FirewallRule, IngressRule, RouterDocument
-from router.network import GuestNetwork, guest_networks, public_addresses, public_addresses6
+from router.network import (
+    GuestNetwork,
+    guest_networks,
+    public_addresses,
+    public_addresses6,
+    routed_networks,
+)
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
     public = frozenset([*public_addresses(document), *public_addresses6(document)])
     networks = tuple(guest_networks(document))
-    for found in filter(None, _ingress(document.firewall.ingress.rules, public, networks).values()):
+    routed = tuple(routed_networks(document))
+    for found in filter(None, _ingress(document.firewall.ingress.rules, public, routed).values()):
         yield from found
     for network in networks:
         egress = document.firewall.egress.get(network.link)
@@ -23,21 +30,15 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
 
 @per_key
 def _ingress(
-    name: str, rule: IngressRule, public: frozenset[str], networks: tuple[GuestNetwork, ...]
+    name: str, rule: IngressRule, public: frozenset[str], routed: tuple[str, ...]
 ) -> tuple[Problem, ...]:
     at = ("firewall", "ingress", "rules", name)
     found = list(_match(name, rule, *at))
     where = pointer(*at, "address")
-    if ":" in rule.address:
-        if rule.address not in public and not any(
-            within(rule.address, cidr) for network in networks for cidr in network.cidrs6
-        ):
-            what = f"{rule.address} is no address of a public interface, nor on a guest network"
-            found.append(Problem(where, f"Firewall rule {name}: {what}"))
-    elif rule.address not in public:
-        found.append(
-            Problem(where, f"Firewall rule {name}: {rule.address} is no address of a public interface")
-        )
+    if rule.address not in public and not any(within(rule.address, cidr) for cidr in routed):
+        what = f"{rule.address} is no address of a public interface, nor on a guest network"
+        more = "" if ":" in rule.address else " without source NAT"
+        found.append(Problem(where, f"Firewall rule {name}: {what}{more}"))
     for number, cidr in enumerate(rule.source_cidrs):
         if (":" in cidr) != (":" in rule.address):
             where = pointer(*at, "source_cidrs", number)

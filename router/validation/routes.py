@@ -11,6 +11,7 @@ from router.document import RouterDocument
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
     seen: dict[tuple[str, int], str] = {}
+    paired = document.redundancy is not None
     connected = {
         str(ipaddress.ip_interface(address).network): link
         for link, interface in document.interfaces.items()
@@ -28,7 +29,7 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
                 pointer(*at, "destination"),
                 f"Route {name}: {route.destination} is the network of {connected[route.destination]} itself",
             )
-        yield from _next_hops(document, name, route)
+        yield from _next_hops(document, name, route, paired=paired)
         if other := seen.get((route.destination, route.metric)):
             yield Problem(
                 pointer(*at, "destination"),
@@ -37,12 +38,14 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
         seen[route.destination, route.metric] = name
 
 
-def _next_hops(document: RouterDocument, name: str, route: StaticRoute) -> Iterator[Problem]:
+def _next_hops(
+    document: RouterDocument, name: str, route: StaticRoute, *, paired: bool
+) -> Iterator[Problem]:
     at = ("routes", name)
     if (route.gateway is None) == (not route.next_hops):
         yield Problem(pointer(*at), f"Route {name}: it needs a gateway, or next_hops in place of one")
         return
-    if route.watch is not None and route.watch.probe == "ping" and document.redundancy is not None:
+    if route.watch is not None and route.watch.probe == "ping" and paired:
         # Where its addresses aren't, nobody answers it.
         what = "the backup of a pair has no address to ping from; its next hops are asked as neighbours"
         yield Problem(pointer(*at, "watch", "probe"), f"Route {name}: {what}")

@@ -157,6 +157,8 @@ def rule(address: str, ports: object, *, verdict: str = "accept", **fields: obje
 
 def test_hits_of_rules_outlive_changes_of_others(lab: Lab) -> None:
     base = document()
+    # Whatever has been counted before.
+    lab.put({**base, "firewall": {}})
     rules = base["firewall"]["ingress"]["rules"]
     rules["never"] = rule(FORWARDS, 9000)
     base["firewall"]["egress"]["guest0"] = {

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from router_lab import until
+from traffic import connected, silent, told
 from vpc_lab import (
     BRANCH,
     FAR,
@@ -114,6 +115,61 @@ def test_private_gateways(lab: VpcLab) -> None:
     assert branch.refused(TIERS["a"], 81), "its own end is not in the rule's network"
     assert branch.refused(WEB, 80, source=BRANCH), "it is no way to the internet"
     assert lab["net0"].refused(BRANCH, 80)
+
+
+def test_a_network_without_source_nat_is_routed(lab: VpcLab) -> None:
+    """By its own addresses of IPv4, both ways; what comes in is the access list's to say. One with source NAT
+    stays behind it, whoever knows a way."""
+    net, tier, public = lab["net0"], TIERS["a"], FIRST
+    wanted = document()
+    del wanted["source_nat"]["guest0"]
+    ways = ("10.2.1.0/24", "10.2.2.0/24")
+    for way in ways:
+        net.run("ip", "route", "add", way, "via", public)
+    try:
+        lab.put(wanted)
+        assert lab["a"].ask(WEB, 80) == f"net0:80 saw {tier}"
+        assert net.ask(tier, 80, source=WEB) == f"a:80 saw {WEB}"
+        assert net.ask(tier, 80, source=WEB, udp=True) == f"a:80 saw {WEB}"
+        assert net.ping(tier)
+        assert net.refused(TIERS["b"], 80, source=WEB), "that one has source NAT"
+        assert lab["b"].ask(WEB, 80) == f"net1:80 saw {SECOND}"
+        assert lab["a"].ask(TIERS["b"], 80) == f"b:80 saw {tier}"
+        wanted["acls"]["web"] = {
+            "rules": {"web": rule(1, "accept", protocol="tcp", ports=[81], cidrs=[f"{WEB}/32"])}
+        }
+        wanted["tiers"]["guest0"]["acl"] = "web"
+        lab.put(wanted)
+        assert net.refused(tier, 80, source=WEB) and net.refused(tier, 81, source=FAR)
+        assert net.ask(tier, 81, source=WEB) == f"a:81 saw {WEB}"
+        assert lab["a"].ask(WEB, 80) == f"net0:80 saw {tier}"
+        # An isolated network: the firewall says what comes in.
+        wanted["tiers"], wanted["acls"], wanted["private_gateways"] = {}, {}, {}
+        wanted["firewall"] = {
+            "ingress": {
+                "rules": {
+                    "all": {"verdict": "accept", "address": "10.2.1.0/24", "protocol": "tcp", "ports": 80},
+                    "no": {"verdict": "drop", "address": tier, "protocol": "all",
+                           "source_cidrs": [f"{FAR}/32"]},
+                }
+            },
+            "egress": {"guest0": {}, "guest1": {}},
+        }  # fmt: skip
+        lab.put(wanted)
+        assert net.ask(tier, 80, source=WEB) == f"a:80 saw {WEB}"
+        assert net.refused(tier, 81, source=WEB) and net.refused(tier, 80, source=FAR)
+        assert net.refused(TIERS["b"], 80, source=WEB)
+        assert lab["a"].ask(WEB, 80) == f"net0:80 saw {tier}"
+        assert lab.drift() == []
+        # With its rule what is established ends here, too.
+        lab.patch({"firewall": {"ingress": {"rules": {"all": {"ports": 5006}}}}})
+        with connected(net, tier, 5006, lab["a"]) as ends:
+            assert told(*ends)
+            lab.patch({"firewall": {"ingress": {"rules": {"all": None}}}})
+            assert silent(*ends)
+    finally:
+        for way in ways:
+            net.run("ip", "route", "del", way)
 
 
 def test_tiers_come_and_go_while_others_carry_traffic(lab: VpcLab) -> None:

@@ -36,6 +36,11 @@ CASES: list[Case] = [
         "2001:db8:9::1 is no address of a public interface, nor on a guest network",
     ),
     (
+        ingress(address="10.1.1.0/24"),
+        "/firewall/ingress/rules/new/address",
+        "10.1.1.0/24 is no address of a public interface, nor on a guest network without source NAT",
+    ),
+    (
         egress(source_cidrs=["10.1.1.8/29"], destination_cidrs=["2001:db8::/32"]),
         "/firewall/egress/guest0/rules/new/destination_cidrs/0",
         "has an address of 2001:db8::/32's family",
