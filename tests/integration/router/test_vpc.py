@@ -118,7 +118,7 @@ def test_private_gateways(lab: VpcLab) -> None:
 
 
 def test_a_network_without_source_nat_is_routed(lab: VpcLab) -> None:
-    """By its own addresses of IPv4, both ways; what comes in is the access list's to say. One with source NAT
+    """By its own addresses of IPv4, both ways; what comes in is the access list's to say. One that has NAT
     stays behind it, whoever knows a way."""
     net, tier, public = lab["net0"], TIERS["a"], FIRST
     wanted = document()

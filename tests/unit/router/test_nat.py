@@ -11,7 +11,9 @@ def test_maps() -> None:
             "10.1.16.0/20": "203.0.113.7",
             "10.2.1.0/24": "192.0.2.5",
         },
+        # The one that has none.
+        "routed4": {"10.2.2.0/24": None},
         "static_nat": {"203.0.113.6": "10.1.1.11", "192.0.2.6": "10.2.2.10"},
         "static_nat_out": {"10.1.1.11": "203.0.113.6", "10.2.2.10": "192.0.2.6"},
     }
-    assert not any(nat.elements(document("minimal")).values())
+    assert {name for name, found in nat.elements(document("minimal")).items() if found} == {"routed4"}
