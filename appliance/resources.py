@@ -237,6 +237,8 @@ class Leases:
     path: str
     holders: Mapping[str, str]
     virtual: bool = False
+    further: tuple[tuple[str, str], ...] = ()
+    """Other networks on the link, each with the address that the server goes by there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

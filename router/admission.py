@@ -72,7 +72,7 @@ def admissions(document: RouterDocument) -> Mapping[str, Admission]:
 
 
 def _cidrs(network: GuestNetwork, version: int) -> tuple[str, ...]:
-    return (network.cidr,) if version == 4 else network.cidrs6
+    return network.cidrs if version == 4 else network.cidrs6
 
 
 @per_sections("load_balancers")

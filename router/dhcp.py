@@ -5,10 +5,12 @@ share one, and a guest has one tag at most: nothing depends on the order in whic
 """
 
 import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from appliance.memo import per_key
 from router.document import DhcpNetwork, DhcpOptions, DnsNetwork, Reservation
-from router.network import GuestNetwork
+from router.network import GuestNetwork, Subnet
 
 Options = dict[int, str]
 """Option number (RFC 2132 and later) -> value as dnsmasq takes it; empty: don't send it."""
@@ -44,11 +46,34 @@ def _hosts(
     return ",".join(fields)
 
 
+class Range(NamedTuple):
+    first: str
+    last: str
+    netmask: str
+    tag: str
+    """Of who gets an address of it; empty for the first subnet's, who are told what the network is."""
+
+
+def ranges(dhcp: DhcpNetwork, network: GuestNetwork) -> Iterator[Range]:
+    tags = {subnet.cidr: f"s{number}" for number, subnet in enumerate(network.further, 1)}
+    for item in dhcp.ranges:
+        subnet = network.subnet(item.first) or network
+        yield Range(item.first, item.last, subnet.netmask, tags.get(subnet.cidr, ""))
+
+
 def options(dhcp: DhcpNetwork, network: GuestNetwork, dns: DnsNetwork | None) -> dict[str, str]:
     """dhcp-option lines: the network's, then those of each tag."""
     domain = dns.domain if dns else None
-    usual = _effective(dhcp.options, network, domain)
+    usual = _effective(dhcp.options, network, network.mtu, domain)
     lines = {str(code): _line(code, value) for code, value in usual.items()}
+    for made in ranges(dhcp, network):
+        if made.tag and (subnet := network.subnet(made.first)) is not None:
+            wanted = _effective(dhcp.options, subnet, network.mtu, domain)
+            # Guests with a reservation have it from their own tag, which their options are in, too.
+            lines |= {
+                f"{made.tag} {code}": f"tag:{made.tag},tag:!known,{_line(code, value)}"
+                for code, value in _differing(wanted, usual).items()
+            }
     for own in filter(None, _own_options(dhcp.reservations, dhcp.options, network, domain).values()):
         lines |= own
     return lines
@@ -71,20 +96,27 @@ def _overrides(
     reservation: Reservation, options: DhcpOptions, network: GuestNetwork, domain: str | None
 ) -> Options:
     """What this guest's options differ in from its network's."""
-    if reservation.options is None and reservation.default_gateway:
+    subnet = network.subnet(reservation.address) or network
+    first = subnet.address == network.address
+    if reservation.options is None and reservation.default_gateway and first:
         return {}
-    usual = _effective(options, network, domain)
+    usual = _effective(options, network, network.mtu, domain)
     merged = options
     if reservation.options is not None:
         own = reservation.options
         chosen = {name: getattr(own, name) for name in own.model_fields_set if name != "extra"}
         merged = options.model_copy(update={**chosen, "extra": {**options.extra, **own.extra}})
-    wanted = _effective(merged, network, domain, gateway=reservation.default_gateway)
+    wanted = _effective(merged, subnet, network.mtu, domain, gateway=reservation.default_gateway)
     if not reservation.default_gateway:
         own_set = reservation.options.model_fields_set if reservation.options else set()
         for code, name in ((ROUTER, "router"), (DNS, "dns"), (DOMAIN, "domain"), (SEARCH, "search")):
             if name not in own_set:
                 wanted.pop(code, None)
+    return _differing(wanted, usual)
+
+
+def _differing(wanted: Options, usual: Options) -> Options:
+    """What is to be sent otherwise than usual, or not at all."""
     differing = {code: value for code, value in wanted.items() if usual.get(code) != value}
     return differing | {code: "" for code in usual if code not in wanted}
 
@@ -96,11 +128,12 @@ def _tag(overrides: Options) -> str:
 
 
 def _effective(
-    options: DhcpOptions, network: GuestNetwork, domain: str | None, *, gateway: bool = True
+    options: DhcpOptions, subnet: Subnet, mtu: int, domain: str | None, *, gateway: bool = True
 ) -> Options:
-    router = options.router or network.address
-    found: Options = {ROUTER: router, MTU: str(options.mtu or network.mtu)}
-    servers = options.dns if options.dns is not None else [network.address] if domain else []
+    # A router of one subnet is none of the others'.
+    router = options.router if options.router and subnet.holds(options.router) else subnet.address
+    found: Options = {ROUTER: router, MTU: str(options.mtu or mtu)}
+    servers = options.dns if options.dns is not None else [subnet.address] if domain else []
     found[DNS] = ",".join(servers)
     if name := options.domain or domain:
         found[DOMAIN] = name
@@ -108,8 +141,9 @@ def _effective(
         found[SEARCH] = ",".join(options.search)
     if options.ntp:
         found[NTP] = ",".join(options.ntp)
-    if options.routes:
-        routes = [(route.destination, route.gateway) for route in options.routes]
+    if routes := [
+        (route.destination, route.gateway) for route in options.routes or () if subnet.holds(route.gateway)
+    ]:
         if gateway and not any(destination == "0.0.0.0/0" for destination, _ in routes):
             routes.append(("0.0.0.0/0", router))
         found[CLASSLESS_ROUTES] = ",".join(f"{destination},{via}" for destination, via in routes)

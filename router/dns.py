@@ -20,10 +20,12 @@ def hosts(document: RouterDocument, network: GuestNetwork) -> dict[str, str]:
     """hosts(5) lines by what they are for. Reverse names come from the same lines."""
     dns = document.dns[network.link]
     domain = dns.domain
-    lines = {
-        "router": f"{network.address} {document.name}.{domain} {document.name}",
-        METADATA_SERVER: f"{network.address} {METADATA_SERVER}.{domain} {METADATA_SERVER}",
-    }
+    lines = {}
+    for number, address in enumerate(network.addresses):
+        # Guests are told the one on their own subnet (dnsmasq(8), localise-queries).
+        more = f" {number}" if number else ""
+        lines[f"router{more}"] = f"{address} {document.name}.{domain} {document.name}"
+        lines[f"{METADATA_SERVER}{more}"] = f"{address} {METADATA_SERVER}.{domain} {METADATA_SERVER}"
     dhcp = document.dhcp.get(network.link)
     if dhcp is not None:
         named = _lines(dhcp.reservations, domain)
@@ -63,10 +65,11 @@ def _servers(document: RouterDocument, network: GuestNetwork) -> Iterator[str]:
 def reverse_zones(network: GuestNetwork) -> list[str]:
     """The in-addr.arpa zones (RFC 1035, section 3.5) that cover a network, octet by octet, and nothing else:
     the other half of a /24 may be another network's."""
-    cidr = ipaddress.IPv4Network(network.cidr)
-    octets = -(-cidr.prefixlen // 8)
-    blocks = cidr.subnets(new_prefix=octets * 8)
-    return [
-        ".".join(reversed(str(block.network_address).split(".")[:octets])) + ".in-addr.arpa"
-        for block in blocks
-    ]
+    found = []
+    for cidr in map(ipaddress.IPv4Network, network.cidrs):
+        octets = -(-cidr.prefixlen // 8)
+        for block in cidr.subnets(new_prefix=octets * 8):
+            found.append(
+                ".".join(reversed(str(block.network_address).split(".")[:octets])) + ".in-addr.arpa"
+            )
+    return list(dict.fromkeys(found))

@@ -43,6 +43,7 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
             dhcp=leases,
             dns=names,
             reverse_zones=dns.reverse_zones(network),
+            ranges=list(dhcp.ranges(leases, network)) if leases is not None else [],
         )
         yield File(path=conf, content=text, check=_CHECK)
         reload_on = []
@@ -69,6 +70,7 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
                 server=network.address,
                 path=f"{_LEASES}/{network.link}",
                 holders={item.address: mac for mac, item in leases.reservations.items()},
+                further=tuple((subnet.cidr, subnet.address) for subnet in network.further),
             )
             reload_on += [f"{directory}/dhcp-options/base", f"{directory}/dhcp-hosts/base"]
         yield Unit(
@@ -82,12 +84,14 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
 def checks(document: RouterDocument) -> Iterator[Check]:
     for network in guest_networks(document):
         names = document.dns.get(network.link)
-        if names is not None:
-            yield DnsCheck(
-                name=f"dns {network.link}",
-                server=network.address,
-                query=f"{document.name}.{names.domain}",
-                expected=network.address,
-            )
-        if network.link in document.dhcp:
-            yield DhcpCheck(name=f"dhcp {network.link}", link=network.link, address=network.address)
+        for address in network.addresses:
+            at = network.link if address == network.address else f"{network.link} {address}"
+            if names is not None:
+                yield DnsCheck(
+                    name=f"dns {at}",
+                    server=address,
+                    query=f"{document.name}.{names.domain}",
+                    expected=address,
+                )
+            if network.link in document.dhcp:
+                yield DhcpCheck(name=f"dhcp {at}", link=network.link, address=address)

@@ -234,7 +234,7 @@ def _ingress_pieces(name: str, rule: IngressRule) -> tuple[Piece, ...]:
 
 @per_key
 def _egress_pieces(name: str, rule: EgressRule, network: GuestNetwork) -> tuple[Piece, ...]:
-    near = rule.source_cidrs or [network.cidr, *network.cidrs6]
+    near = rule.source_cidrs or [*network.cidrs, *network.cidrs6]
     verdict = _verdict(network.link, name, rule)
     return tuple(_pieces("egress", verdict, rule, rule.destination_cidrs, near))
 

@@ -78,7 +78,7 @@ def _egress(document: RouterDocument) -> Iterator[Gate]:
         egress = document.firewall.egress.get(network.link)
         policy: Verdict = egress.policy if egress is not None else "drop"
         for version in _VERSIONS:
-            networks = (network.cidr,) if version == 4 else network.cidrs6
+            networks = network.cidrs if version == 4 else network.cidrs6
             if networks:
                 yield Gate(
                     name=f"egress {network.link} {version}",

@@ -66,12 +66,12 @@ def forwarding(document: RouterDocument) -> Forwarding:
         if gateway.acl is not None:
             leaving[link] = acl.chain(gateway.acl, "ingress")
             arriving[link] = acl.chain(gateway.acl, "egress")
-    tiers = tuple(network.cidr for network in networks if network.link in document.tiers)
+    tiers = tuple(cidr for network in networks if network.link in document.tiers for cidr in network.cidrs)
     sides = tuple(_sides(document, networks))
     outside = (*public_links(document), *private_links(document))
     return Forwarding(
         sides=sides,
-        inside=tuple(collapsed(network.cidr for network in networks)),
+        inside=tuple(collapsed(cidr for network in networks for cidr in network.cidrs)),
         inside6=tuple(collapsed(cidr for network in networks for cidr in network.cidrs6)),
         isolated=tuple(network for network in networks if network.link not in document.tiers),
         tiers=tuple(network.link for network in networks if network.link in document.tiers),
@@ -100,6 +100,6 @@ def _sides(document: RouterDocument, networks: list[GuestNetwork]) -> Iterator[S
         six = [text for text in behind[network.link] if ":" in text]
         yield Side(
             network.link,
-            tuple(collapsed([*_UNSPECIFIED, network.cidr, *four])),
+            tuple(collapsed([*_UNSPECIFIED, *network.cidrs, *four])),
             tuple(collapsed([*_LINK_LOCAL, *network.cidrs6, *six])),
         )

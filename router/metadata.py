@@ -15,7 +15,7 @@ from router.document import (
     Reservation,
     RouterDocument,
 )
-from router.network import GuestNetwork, guest_networks
+from router.network import GuestNetwork, Subnet, guest_networks
 
 _DIRECTORY = "/run/sysvm/metadata"
 _GROUP = "sysvm-metadata"
@@ -36,7 +36,7 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
 def _made(document: RouterDocument) -> Iterator[Resource]:
     if not document.metadata:
         return
-    settings = {}
+    settings: dict[str, dict[str, object]] = {}
     for network in guest_networks(document):
         metadata = document.metadata.get(network.link)
         if metadata is None:
@@ -46,6 +46,10 @@ def _made(document: RouterDocument) -> Iterator[Resource]:
             "network": network.cidr,
             "tokens": metadata.tokens,
         }
+        if network.further:
+            settings[network.link]["further"] = [
+                {"address": subnet.address, "network": subnet.cidr} for subnet in network.further
+            ]
         # On the guests' link rather than on lo, so that a guest which believes the address to be on its
         # own link is answered, too. Each network has it, so no DNS server must listen there: that of one
         # network would keep the others' from starting.
@@ -97,8 +101,11 @@ def _records(
     guest, reservation = item
     hostname = guest.hostname or (reservation.hostname if reservation else None)
     options = options or DhcpOptions()
+    address = guest.address or (reservation.address if reservation else None)
+    subnet: Subnet = (network.subnet(address) if address else None) or network
+    gateway = options.router if options.router and subnet.holds(options.router) else subnet.address
     record = {
-        "address": guest.address or (reservation.address if reservation else None),
+        "address": address,
         "mac": mac,
         "instance_id": guest.instance_id,
         "hostname": hostname,
@@ -108,11 +115,11 @@ def _records(
         "public_keys": guest.public_keys,
         # The order of a document's keys means nothing.
         "keys": dict(sorted(guest.keys.items())),
-        "gateway": options.router or network.address,
-        "dns": options.dns if options.dns is not None else [network.address] if domain else [],
+        "gateway": gateway,
+        "dns": options.dns if options.dns is not None else [subnet.address] if domain else [],
         "search": options.search or ([domain] if domain else []),
         # None: the guest asks DHCP for its address, rather than being told.
-        "prefix_length": None if reservation is not None else network.prefix_length,
+        "prefix_length": None if reservation is not None else subnet.prefix_length,
         "mtu": network.mtu,
     }
     return _encode(record)
@@ -123,4 +130,6 @@ def checks(document: RouterDocument) -> Iterator[Check]:
         yield HttpCheck(name="metadata", socket="/run/sysvm-metadata/health.sock", path="/health")
     for network in guest_networks(document):
         if network.link in document.metadata:
-            yield MetadataCheck(name=f"metadata {network.link}", link=network.link, address=network.address)
+            for address in network.addresses:
+                at = network.link if address == network.address else f"{network.link} {address}"
+                yield MetadataCheck(name=f"metadata {at}", link=network.link, address=address)

@@ -12,13 +12,15 @@ def elements(document: RouterDocument) -> Elements:
     networks = {network.link: network for network in guest_networks(document)}
     return {
         "source_nat": {
-            span_text(*ipv4_span(networks[link].cidr)): nat.address
+            span_text(*ipv4_span(cidr)): nat.address
             for link, nat in document.source_nat.items()
+            for cidr in networks[link].cidrs
         },
         "routed4": {
-            span_text(*ipv4_span(network.cidr)): None
+            span_text(*ipv4_span(cidr)): None
             for link, network in networks.items()
             if link not in document.source_nat
+            for cidr in network.cidrs
         },
         "static_nat": {address: nat.target for address, nat in document.static_nat.items()},
         "static_nat_out": {nat.target: address for address, nat in document.static_nat.items()},

@@ -21,17 +21,12 @@ VPN = "vpn"
 
 
 @dataclass(frozen=True)
-class GuestNetwork:
-    link: str
+class Subnet:
     address: str
     """The router's own address on it: the guests' gateway, DHCP, DNS and metadata server."""
     cidr: str
     prefix_length: int
     netmask: str
-    mtu: int
-    addresses6: tuple[str, ...] = ()
-    """The router's own of IPv6."""
-    cidrs6: tuple[str, ...] = ()
 
     def holds(self, address: str) -> bool:
         first, last = self.span
@@ -48,8 +43,46 @@ class GuestNetwork:
         return first, first + (1 << (32 - self.prefix_length)) - 1
 
 
+@dataclass(frozen=True)
+class GuestNetwork(Subnet):
+    """A link to guests. What it is as a subnet is its first of IPv4."""
+
+    link: str
+    mtu: int
+    addresses6: tuple[str, ...] = ()
+    """The router's own of IPv6."""
+    cidrs6: tuple[str, ...] = ()
+    further: tuple[Subnet, ...] = ()
+    """Other subnets on the same link."""
+
+    @cached_property
+    def subnets(self) -> tuple[Subnet, ...]:
+        return (Subnet(self.address, self.cidr, self.prefix_length, self.netmask), *self.further)
+
+    @cached_property
+    def cidrs(self) -> tuple[str, ...]:
+        """Of IPv4."""
+        return (self.cidr, *(subnet.cidr for subnet in self.further))
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """The router's own of IPv4, one for each subnet."""
+        return (self.address, *(subnet.address for subnet in self.further))
+
+    def subnet(self, address: str) -> Subnet | None:
+        """The one that an address is in."""
+        return next((subnet for subnet in self.subnets if subnet.holds(address)), None)
+
+    def holds(self, address: str) -> bool:
+        return self.subnet(address) is not None
+
+    def serves(self, address: str) -> bool:
+        subnet = self.subnet(address)
+        return subnet is not None and subnet.serves(address)
+
+
 def guest_networks(document: RouterDocument) -> Iterator[GuestNetwork]:
-    """One for each guest interface with an IPv4 address (its first), by name."""
+    """One for each guest interface with an IPv4 address, by name."""
     for link, interface in sorted(document.interfaces.items()):
         network = _guest_network(interface, link)
         if network is not None:
@@ -58,21 +91,35 @@ def guest_networks(document: RouterDocument) -> Iterator[GuestNetwork]:
 
 @per_item
 def _guest_network(interface: Interface, link: str) -> GuestNetwork | None:
-    own = next((text for text in interface.addresses if ":" not in text), None)
-    if own is None or not link.startswith(GUEST):
+    subnets = list(_subnets(interface)) if link.startswith(GUEST) else []
+    if not subnets:
         return None
-    parsed = ipaddress.IPv4Interface(own)
+    first, *further = subnets
     six = [text for text in interface.addresses if ":" in text]
     return GuestNetwork(
         link=link,
-        address=str(parsed.ip),
-        cidr=str(parsed.network),
-        prefix_length=parsed.network.prefixlen,
-        netmask=str(parsed.netmask),
+        address=first.address,
+        cidr=first.cidr,
+        prefix_length=first.prefix_length,
+        netmask=first.netmask,
         mtu=interface.mtu,
         addresses6=tuple(text.partition("/")[0] for text in six),
         cidrs6=tuple(str(ipaddress.IPv6Interface(text).network) for text in six),
+        further=tuple(further),
     )
+
+
+def _subnets(interface: Interface) -> Iterator[Subnet]:
+    """One for each network of IPv4. An address within one that is there already is but a further address."""
+    met: list[ipaddress.IPv4Network] = []
+    for text in interface.addresses:
+        if ":" in text:
+            continue
+        parsed = ipaddress.IPv4Interface(text)
+        if not any(parsed.network.subnet_of(network) for network in met):
+            met.append(parsed.network)
+            length, netmask = parsed.network.prefixlen, str(parsed.netmask)
+            yield Subnet(str(parsed.ip), str(parsed.network), length, netmask)
 
 
 def routed_links(document: RouterDocument) -> frozenset[str]:
@@ -87,7 +134,7 @@ def routed_networks(document: RouterDocument) -> Iterator[str]:
     links = routed_links(document)
     for network in guest_networks(document):
         if network.link in links:
-            yield network.cidr
+            yield from network.cidrs
         yield from network.cidrs6
 
 

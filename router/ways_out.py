@@ -64,7 +64,8 @@ def elements(document: RouterDocument) -> Elements:
     if numbers:
         for link, nat in document.source_nat.items():
             if nat.address in numbers:
-                found[span_text(*ipv4_span(networks[link].cidr))] = str(numbers[nat.address])
+                for cidr in networks[link].cidrs:
+                    found[span_text(*ipv4_span(cidr))] = str(numbers[nat.address])
     own = {
         static.target: str(numbers[address])
         for address, static in document.static_nat.items()

@@ -4,6 +4,7 @@ dnsmasq wouldn't give it to the new one before that lease ends, so it is release
 is the last step of all: it needs the server to run, with the new reservations.
 """
 
+import ipaddress
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,10 +48,17 @@ def _held(path: str) -> list[tuple[str, str]]:
     return [(field[2], field[1]) for field in fields if len(field) >= 4 and "." in field[2]]
 
 
+def _server(leases: Leases, address: str) -> str:
+    """What the server goes by where this address is."""
+    at = ipaddress.ip_address(address)
+    here = (server for network, server in leases.further if at in ipaddress.ip_network(network))
+    return next(here, leases.server)
+
+
 def _release(leases: Leases, address: str, mac: str) -> None:
     deadline = time.monotonic() + _SECONDS
     while True:
-        dhcp.release(server=leases.server, mac=mac, address=address)
+        dhcp.release(server=_server(leases, address), mac=mac, address=address)
         time.sleep(0.01)
         if (address, mac) not in _held(leases.path):
             return

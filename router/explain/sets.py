@@ -26,7 +26,8 @@ def _translations(document: RouterDocument) -> Iterator[Made]:
     for network in guest_networks(document):
         if network.link in document.source_nat:
             at = pointer("source_nat", network.link)
-            yield Made("source_nat", {"source": network.span}, at)
+            for subnet in network.subnets:
+                yield Made("source_nat", {"source": subnet.span}, at)
 
 
 def _rules(document: RouterDocument) -> Iterator[Made]:

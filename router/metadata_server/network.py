@@ -1,6 +1,7 @@
 """One guest network: its sockets, its records, and who is connected."""
 
 import asyncio
+import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,19 @@ class Settings:
     address: str
     network: str
     tokens_required: bool
+    further: tuple[tuple[str, str], ...] = ()
+    """The router's address and the network of other subnets on the same link."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.address, *(address for address, _ in self.further))
+
+    def network_of(self, guest: str) -> str:
+        """The network that an address is in."""
+        for _, network in self.further:
+            if ipaddress.IPv4Address(guest) in ipaddress.IPv4Network(network):
+                return network
+        return self.network
 
 
 class Network:
@@ -35,12 +49,12 @@ class Network:
         self.settings = settings
         self.records = Records(directory)
         self.ifindex = 0
-        self._listeners: dict[Door, asyncio.Server] = {}
+        self._listeners: dict[tuple[Door, str], asyncio.Server] = {}
         self._connected: Counter[str] = Counter()
 
     @property
     def listening(self) -> list[str]:
-        return sorted(door.value for door in self._listeners)
+        return sorted({door.value for door, _ in self._listeners})
 
     async def listen(self, protocol: Callable[["Network", Door], asyncio.BufferedProtocol]) -> None:
         """Open what isn't open, as far as the interface is there; to be called again and again.
@@ -57,20 +71,18 @@ class Network:
             self.ifindex = ifindex
         if not ifindex:
             return
-        places = {
-            Door.GATEWAY: (self.settings.address, 80),
-            Door.LINK_LOCAL: (LINK_LOCAL, 80),
-            Door.PASSWORD: (self.settings.address, 8080),
-        }
-        for door, (address, port) in places.items():
-            if door in self._listeners:
+        places = [(Door.LINK_LOCAL, LINK_LOCAL, 80)]
+        for own in self.settings.addresses:
+            places += [(Door.GATEWAY, own, 80), (Door.PASSWORD, own, 8080)]
+        for door, address, port in places:
+            if (door, address) in self._listeners:
                 continue
             try:
                 listener = _bound(self.link, address, port)
             except OSError:
                 continue
             try:
-                self._listeners[door] = await asyncio.get_running_loop().create_server(
+                self._listeners[door, address] = await asyncio.get_running_loop().create_server(
                     lambda door=door: protocol(self, door),  # type: ignore[misc]
                     sock=listener,
                     backlog=_BACKLOG,

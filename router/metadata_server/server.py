@@ -142,7 +142,7 @@ class MetadataServer:
             guest.record,
             request.path,
             door=door,
-            network=network.settings.network,
+            network=network.settings.network_of(guest.record.address),
             tokens_required=network.settings.tokens_required,
             token_valid=token_valid,
         )
@@ -238,7 +238,7 @@ class MetadataServer:
             self._remove(link)
         for link, each in wanted.items():
             network = self._networks.get(link)
-            if network is not None and network.settings.address != each.address:
+            if network is not None and network.settings.addresses != each.addresses:
                 self._remove(link)
                 network = None
             if network is None:
@@ -283,5 +283,6 @@ def settings(config: str) -> dict[str, Settings]:
             address=each["address"],
             network=each["network"],
             tokens_required=each.get("tokens", "optional") == "required",
+            further=tuple((other["address"], other["network"]) for other in each.get("further", [])),
         )
     return networks

@@ -53,7 +53,7 @@ def _reservation(mac: str, reservation: Reservation, network: GuestNetwork) -> I
         yield Problem(
             pointer(*at, "address"),
             f"Reservation {mac}: {reservation.address} is no address for a guest of {network.link} "
-            f"({network.cidr}, router {network.address})",
+            f"({', '.join(f'{subnet.cidr}, router {subnet.address}' for subnet in network.subnets)})",
         )
     if reservation.options is not None:
         yield from _options(reservation.options, network, *at, "options")
@@ -64,8 +64,10 @@ def _ranges(network: GuestNetwork, ranges: list[DhcpRange]) -> Iterator[Problem]
     for number, item in enumerate(ranges):
         at = pointer("dhcp", network.link, "ranges", number)
         first, last = (int(ipaddress.IPv4Address(end)) for end in (item.first, item.last))
-        if not (network.holds(item.first) and network.holds(item.last)):
-            yield Problem(at, f"Range {item.first}-{item.last} is not within {network.cidr}")
+        subnet = network.subnet(item.first)
+        if subnet is None or not subnet.holds(item.last):
+            within = " or ".join(network.cidrs)
+            yield Problem(at, f"Range {item.first}-{item.last} is not within {within}")
         if first > last:
             yield Problem(at, f"Range {item.first}-{item.last} ends before it starts")
         if any(first <= end and begin <= last for begin, end in taken):
@@ -80,11 +82,12 @@ def _options(options: DhcpOptions, network: GuestNetwork, *at: str) -> Iterator[
                 pointer(*at, "extra", code),
                 f"DHCP option {code} has a field of its own, or is the protocol's own",
             )
+    within = " or ".join(network.cidrs)
     if options.router and not network.holds(options.router):
-        yield Problem(pointer(*at, "router"), f"DHCP router {options.router} is not within {network.cidr}")
+        yield Problem(pointer(*at, "router"), f"DHCP router {options.router} is not within {within}")
     for number, route in enumerate(options.routes or ()):
         if not network.holds(route.gateway):
             yield Problem(
                 pointer(*at, "routes", number, "gateway"),
-                f"Classless route {route.destination}: gateway {route.gateway} is not within {network.cidr}",
+                f"Classless route {route.destination}: gateway {route.gateway} is not within {within}",
             )

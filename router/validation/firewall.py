@@ -51,7 +51,7 @@ def _ingress(
 def _egress(name: str, rule: EgressRule, network: GuestNetwork) -> tuple[Problem, ...]:
     at = ("firewall", "egress", network.link, "rules", name)
     found = list(_match(name, rule, *at))
-    own = (network.cidr, *network.cidrs6)
+    own = (*network.cidrs, *network.cidrs6)
     for number, cidr in enumerate(rule.source_cidrs):
         if not any(within(cidr, whole) for whole in own):
             where = pointer(*at, "source_cidrs", number)

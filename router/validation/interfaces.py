@@ -35,22 +35,20 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
             addresses[address] = link
         yield from _gateways(link, interface)
     yield from _only_public_ones_are_several(document)
-    networks = list(guest_networks(document))
-    for number, network in enumerate(networks):
-        own = f"{network.address}/{network.prefix_length}"
-        place = document.interfaces[network.link].addresses.index(own)
-        where = pointer("interfaces", network.link, "addresses", place)
-        if not 8 <= network.prefix_length <= 30:
+    networks = [(network.link, each) for network in guest_networks(document) for each in network.subnets]
+    for number, (link, subnet) in enumerate(networks):
+        own = f"{subnet.address}/{subnet.prefix_length}"
+        where = pointer("interfaces", link, "addresses", document.interfaces[link].addresses.index(own))
+        if not 8 <= subnet.prefix_length <= 30:
             yield Problem(
                 where,
-                f"Interface {network.link}: a guest network has a prefix length between 8 and 30",
+                f"Interface {link}: a guest network has a prefix length between 8 and 30",
             )
-        for other_network in networks[:number]:
-            if ipaddress.IPv4Network(network.cidr).overlaps(ipaddress.IPv4Network(other_network.cidr)):
+        for other_link, other_subnet in networks[:number]:
+            if ipaddress.IPv4Network(subnet.cidr).overlaps(ipaddress.IPv4Network(other_subnet.cidr)):
                 yield Problem(
                     where,
-                    f"Interface {network.link}: {network.cidr} overlaps {other_network.cidr} of "
-                    f"{other_network.link}",
+                    f"Interface {link}: {subnet.cidr} overlaps {other_subnet.cidr} of {other_link}",
                 )
 
 

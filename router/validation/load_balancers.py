@@ -22,7 +22,7 @@ class Surroundings:
 
     addresses: frozenset[str]
     served: frozenset[str]
-    """The first addresses of guest networks."""
+    """The addresses of guest networks that guests are served at."""
     static: frozenset[str]
     networks: tuple[IpNetwork, ...]
     """Where guests are."""
@@ -58,7 +58,7 @@ def _surroundings(document: RouterDocument) -> Surroundings:
                 networks.append(ipaddress.ip_interface(text).network)
     return Surroundings(
         addresses=frozenset(addresses),
-        served=frozenset(network.address for network in guest_networks(document)),
+        served=frozenset(address for network in guest_networks(document) for address in network.addresses),
         static=frozenset(document.static_nat),
         networks=tuple(networks),
         certificates=frozenset(document.certificates),

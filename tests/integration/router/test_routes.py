@@ -38,7 +38,8 @@ def lab(vpc: VpcLab, hops: dict[str, Client]) -> Iterator[VpcLab]:
     vpc.ready()
     vpc.put(wanted())
     # An address that has just come is nobody's until nobody has claimed it (RFC 4862, section 5.4).
-    until(lambda: hops["one"].ping("fd00:16::2"), what="the router's address of IPv6")
+    shown = ("ip", "-6", "address", "show", "dev", "private0")
+    until(lambda: "tentative" not in vpc.run(*shown), what="the address of IPv6")
     yield vpc
     for hop in hops.values():
         present(hop)

@@ -16,4 +16,4 @@ def test_maps() -> None:
         "static_nat": {"203.0.113.6": "10.1.1.11", "192.0.2.6": "10.2.2.10"},
         "static_nat_out": {"10.1.1.11": "203.0.113.6", "10.2.2.10": "192.0.2.6"},
     }
-    assert {name for name, found in nat.elements(document("minimal")).items() if found} == {"routed4"}
+    assert not any(nat.elements(document("minimal")).values())

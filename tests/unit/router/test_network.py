@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.network import GuestNetwork, guest_networks, private_links, public_addresses, public_links
-from tests.examples import document
+from tests.examples import document, example, read
 
 
 def network(cidr: str, address: str) -> GuestNetwork:
@@ -40,3 +40,16 @@ def test_whom_a_network_serves(length: int, within: int, asked: int) -> None:
     assert not made.serves(own) and not made.serves(str(cidr[0])) and not made.serves(str(cidr[-1]))
     assert made.serves(str(cidr[2]))
     assert made.serves(str(address)) == (address in cidr and address not in (cidr[0], cidr[1], cidr[-1]))
+
+
+def test_subnets_of_one_link() -> None:
+    value = example("two-networks")
+    # An address within a subnet that is there is but another address.
+    value["interfaces"]["guest0"]["addresses"] = ["10.1.1.1/24", "10.1.1.5/24", "10.1.9.1/24", "10.1.1.6/32"]
+    made = next(guest_networks(read(value)))
+    assert [(subnet.cidr, subnet.address) for subnet in made.subnets] == [
+        ("10.1.1.0/24", "10.1.1.1"),
+        ("10.1.9.0/24", "10.1.9.1"),
+    ]
+    assert made.serves("10.1.9.2") and not made.serves("10.1.9.1") and not made.serves("10.1.8.2")
+    assert made.cidrs == ("10.1.1.0/24", "10.1.9.0/24") and made.addresses == ("10.1.1.1", "10.1.9.1")

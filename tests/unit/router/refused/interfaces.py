@@ -18,6 +18,11 @@ CASES: list[Case] = [
         "203.0.113.5 is an address of public0, too",
     ),
     (
+        {"interfaces": {"guest3": {"addresses": ["10.2.2.1/24", "10.1.1.128/25"]}}},
+        "/interfaces/guest3/addresses/1",
+        "10.1.1.128/25 overlaps 10.1.1.0/24 of guest0",
+    ),
+    (
         {"interfaces": {"public0": {"gateway": "198.51.100.1"}}},
         "/interfaces/public0/gateway",
         "on none of its networks",
