@@ -93,14 +93,17 @@ _VERDICTS = st.sampled_from(["accept", "drop"])
 
 @st.composite
 def _ingress(draw: st.DrawFn) -> Values:
-    rest = draw(_some(source_cidrs=st.lists(_CIDRS, max_size=3)))
+    rest = draw(_some(source_cidrs=st.lists(_CIDRS, max_size=3), log=st.booleans()))
     return {"verdict": draw(_VERDICTS), "address": draw(st.sampled_from(_PUBLIC)), **draw(_MATCHES), **rest}
 
 
 @st.composite
 def _egress(draw: st.DrawFn, network: str) -> Values:
     own = st.sampled_from([f"{_NETWORKS[network][0]}.0/26", f"{_NETWORKS[network][0]}.0/25"])
-    rest = _some(destination_cidrs=st.lists(_CIDRS, max_size=2), source_cidrs=st.lists(own, max_size=2))
+    rest = _some(
+        destination_cidrs=st.lists(_CIDRS, max_size=2), source_cidrs=st.lists(own, max_size=2),
+        log=st.booleans(),
+    )  # fmt: skip
     return {"verdict": draw(_VERDICTS), **draw(_MATCHES), **draw(rest)}
 
 
@@ -228,11 +231,13 @@ def documents(draw: st.DrawFn) -> Values:
     taken = {forward["address"] for forward in forwards.values()}
     free = [address for address in _PUBLIC[1:] if address not in taken]
     static = {free[0]: {"target": draw(_guest(networks[0]))}} if free and draw(st.booleans()) else {}
-    route = st.fixed_dictionaries(
-        {
-            "destination": st.sampled_from(["10.9.0.0/16", "10.0.0.0/8", "10.9.1.0/24"]),
-            "gateway": st.just(f"{_NETWORKS[networks[0]][0]}.100"),
-        }
+    gateways = [f"{_NETWORKS[networks[0]][0]}.{number}" for number in (100, 101)]
+    hops = {name: {"gateway": address} for name, address in zip("ab", gateways, strict=True)}
+    route = st.builds(
+        lambda destination, ways, watch: {"destination": destination, **ways, **watch},
+        st.sampled_from(["10.9.0.0/16", "10.0.0.0/8", "10.9.1.0/24"]),
+        st.sampled_from([{"gateway": gateways[0]}, {"next_hops": hops}]),
+        _some(watch=st.sampled_from([{}, {"probe": "ping", "losses": 5}])),
     )
     dhcp = {network: draw(_dhcp(network)) for network in networks if draw(st.booleans())}
     document = {

@@ -168,7 +168,7 @@ def test_without_its_next_hop_a_route_falls_to_the_next_best(lab: VpcLab, hops: 
 
 def test_a_flow_goes_on_by_the_hop_that_is_left(lab: VpcLab, hops: dict[str, Client]) -> None:
     lab.put(wanted(first=single("one", metric=10, watch=WATCH), second=single("two", metric=20)))
-    echoes = [Echo(hop, PORT + 1, udp=True) for hop in hops.values()]
+    echoes = [Echo(hop, PORT + 1, udp=True, address=FAR) for hop in hops.values()]
     try:
         with Flow(lab["a"], FAR, PORT + 1, udp=True, interval=0.02) as flow:
             until(lambda: len(flow.answered) > 10, what="answers")

@@ -28,7 +28,7 @@ NASTY = {
 PEM = re.compile(r"[A-Za-z0-9+/=\n -]+")
 _ADDRESS = re.compile(r"[0-9a-f.:]+")
 _ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
-_VERDICT = re.compile(r"return|drop|goto logged_[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_VERDICT = re.compile(r"return|accept|drop|goto (logged_[A-Za-z0-9_.-]+|logged/[a-z0-9]+)/[A-Za-z0-9_.-]+")
 _LIMITED = re.compile(r"[0-9a-z][0-9a-z_.:/ -]*")
 _SECRET = re.compile(r'"[A-Za-z0-9@._-]+" \* "(?:[^"\\]|\\["\\])+" \*')
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")

@@ -41,7 +41,10 @@ CASES: list[Case] = [
         "guest0 is no private interface",
     ),
     (
-        {"interfaces": {"private0": {"addresses": ["fd00:3::1/64"]}}, "routes": {"branch": None}},
+        {
+            "interfaces": {"private0": {"addresses": ["fd00:3::1/64"]}},
+            "routes": {"branch": None, "depot": None},
+        },
         "/private_gateways/private0/source_nat",
         "has no IPv4 address to go out with",
     ),
