@@ -77,7 +77,7 @@ def test_guests_of_both_are_served_and_reach_what_is_around(clients: Lab, lab: L
     for server in (GATEWAY, "169.254.169.254"):
         assert second.http(path, server=server).text.strip() == "i-9"
     assert first.http(path, server="10.1.1.1").text.strip() == "i-1"
-    mac = "/latest/meta-data/network/interfaces/macs/" + RESERVED
+    mac = "/2021-03-23/meta-data/network/interfaces/macs/" + RESERVED
     assert second.http(f"{mac}/subnet-ipv4-cidr-block", server=GATEWAY).text.strip() == "10.1.9.0/24"
     # The outside, forwards, a forward of its own, and the other subnet through the router.
     assert second.ask(WEB, 80) == f"net:80 saw {PUBLIC}"
