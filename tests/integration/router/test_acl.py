@@ -93,8 +93,8 @@ def test_icmp_types_and_other_protocols(lab: VpcLab) -> None:
 
 def test_hits_are_counted_and_outlive_changes(lab: VpcLab) -> None:
     rules: Rules = {
-        "web": rule(1, "accept", protocol="tcp", ports=[80]),
-        "no": rule(2, "drop", protocol="udp", ports=[81, 90]),
+        "web": rule(10, "accept", protocol="tcp", ports=[80]),
+        "no": rule(20, "drop", protocol="udp", ports=[81, 90]),
     }
     lab.put(with_list("guest1", rules))
     for _ in range(3):
@@ -105,10 +105,18 @@ def test_hits_are_counted_and_outlive_changes(lab: VpcLab) -> None:
         return {place.rpartition("/")[2]: count["packets"] for place, count in lab.get("/v1/hits").items()}
 
     assert hits() == {"web": 3, "no": 2}
-    rules["more"] = rule(3, "drop", log=True)
+    rules["more"] = rule(30, "drop", log=True)
     lab.put(with_list("guest1", rules))
     assert lab["a"].ask(TIERS["b"], 80)
     assert hits() == {"web": 4, "no": 2, "more": 0}, "the whole table was made anew"
+    # One in front that overlaps it moves it to another layer, and back when it goes.
+    rules["front"] = rule(1, "drop", protocol="tcp", ports=[80], cidrs=["10.9.0.0/16"])
+    lab.put(with_list("guest1", rules))
+    assert lab["a"].ask(TIERS["b"], 80)
+    assert hits() == {"web": 5, "no": 2, "more": 0, "front": 0}
+    del rules["front"]
+    lab.put(with_list("guest1", rules))
+    assert hits() == {"web": 5, "no": 2, "more": 0}
 
 
 def test_a_rule_logs_what_it_decides_about(lab: VpcLab) -> None:
