@@ -116,9 +116,15 @@ def counting(document: RouterDocument) -> dict[str, tuple[str, tuple[str, ...]]]
         "protocol": ("far", "protocol"),
     }
     return {
-        lookup.map: (f"{direction.chain} {lookup.match.replace('crowd', 'ports')}", fields[lookup.match])
+        f"{direction.chain}_{layer}_{match}{version}": (
+            f"{direction.chain} {match.replace('crowd', 'ports')}{version}",
+            fields[match],
+        )
         for direction in directions(document)
-        for lookup in direction.lookups
+        # One more than there are: that a rule's elements came from, when the one before it went.
+        for layer in range(direction.depth + 1)
+        for match in fields
+        for version in _WIDTHS
     }
 
 

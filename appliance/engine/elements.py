@@ -13,7 +13,8 @@ from appliance.engine.boxes import Box, box
 
 Place = tuple[str, str]
 """Set and element."""
-Moved = Mapping[str, list[tuple[str, str | None]]]
+Pairs = list[tuple[str, str | None]]
+Moved = Mapping[str, Pairs]
 """Elements, each with what it maps to, by set."""
 _MOST_COMPARED = 1_000_000
 """Pairs of elements: beyond that what they had counted isn't worth the time."""

@@ -18,7 +18,7 @@ from typing import Any
 from appliance import disk
 from appliance.engine import flows
 from appliance.engine.change import Change
-from appliance.engine.elements import Count, Moved, Place, counts, element, inherited
+from appliance.engine.elements import Count, Moved, Pairs, Place, counts, element, inherited
 from appliance.engine.host import Host
 from appliance.resources import Limit, Ruleset
 
@@ -243,7 +243,10 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
     if observed is not None:
         flows.note(flows.gone(ruleset, observed.elements), host)
         known = counted(ruleset.table, host)
-        known |= inherited(known, *_moved(ruleset, observed), ruleset.counting)
+        gone, come = _moved(ruleset, observed)
+        for name in observed.elements.keys() - ruleset.elements.keys():
+            gone[name] = list(observed.elements[name].items())
+        known |= inherited(known, gone, come, ruleset.counting)
     _forget(ruleset, host)
     before = host.nft.generation()
     host.nft.run(_whole(ruleset, known))
@@ -280,11 +283,12 @@ def _keep(ruleset: Ruleset, structure: str, host: Host, *, before: int) -> None:
         )
 
 
-def _moved(ruleset: Ruleset, observed: Observed) -> tuple[Moved, Moved]:
+def _moved(ruleset: Ruleset, observed: Observed) -> tuple[dict[str, Pairs], dict[str, Pairs]]:
     """The elements that go and come. A limit can't be changed: another takes its name, and the elements that
     lead to it are made anew around that."""
     unlike = _unlike(ruleset, observed)
-    gone, come = {}, {}
+    gone: dict[str, Pairs] = {}
+    come: dict[str, Pairs] = {}
     for name, want in sorted(ruleset.elements.items()):
         have = observed.elements.get(name, {})
         if (want is have or want == have) and not unlike:
