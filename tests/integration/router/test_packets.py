@@ -322,13 +322,16 @@ def test_a_transfer_survives_every_kind_of_change(lab: Lab) -> None:
             said = lab.put(wanted)
             assert any(c["kind"] == "Ruleset" and "load the table" in c["detail"] for c in said["changes"])
         lab.put(document())
-        # A rule that would not let it in any more is for new connections.
+        # Rules that aren't about them, however near.
         closed = document()
-        shut = {"verdict": "drop", "address": FORWARDS, "protocol": "all"}
+        shut = {"verdict": "drop", "address": FORWARDS, "protocol": "tcp", "source_cidrs": [f"{FAR}/32"]}
         closed["firewall"]["ingress"]["rules"]["shut"] = shut
-        closed["firewall"]["egress"]["guest0"]["policy"] = "drop"
+        closed["firewall"]["egress"]["guest0"] = {
+            "policy": "drop",
+            "rules": {"web": {"verdict": "accept", "protocol": "tcp", "ports": 80}},
+        }
         lab.put(closed)
-        assert lab["net"].refused(FORWARDS, 8080)
+        assert lab["net"].refused(FORWARDS, 8080, source=FAR)
         lab.run("systemctl", "restart", "sysvm-agent")
         lab.ready()
         lab.patch({"interfaces": {"public0": {"mtu": 1400}}})
