@@ -102,8 +102,8 @@ def test_flows_are_shared_out_by_weight(lab: VpcLab, version: int) -> None:
     until(lambda: "" not in ways(lab, 8, address), what="neighbours that know one another")
     found = ways(lab, 80, address)
     assert found.keys() == {"one", "two"}
-    # Three of four; of 80 by chance hardly ever less than 45 or more than 74.
-    assert 45 <= found["one"] <= 74, found
+    # Three of four; of 80 by chance hardly ever less than 40 or more than 77.
+    assert 40 <= found["one"] <= 77, found
     assert lab.drift() == []
     # Changed where it is, and gone.
     value = shared(version)
