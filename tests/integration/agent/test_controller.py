@@ -11,6 +11,7 @@ from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.seal import Sealer
 from appliance.agent.store import Store
 from appliance.boot import Boot
+from appliance.engine.elements import element
 from appliance.engine.host import Host
 from appliance.engine.transaction import ConvergeError
 from appliance.model import RefusedError, validated
@@ -53,8 +54,9 @@ def started(directory: Path) -> Controller:
 
 
 def ports(controller: Controller) -> list[str]:
-    listing = controller.host.nft.listing("set inet sysvm ingress_accept_ports")
-    return [str(element["concat"][0]) for item in listing for element in item["set"].get("elem", [])]
+    listing = controller.host.nft.listing("map inet sysvm ingress_accept_ports")
+    keys = (element(listed)[0] for item in listing for listed in item["map"].get("elem", []))
+    return [key.partition(" . ")[0] for key in keys]
 
 
 def test_generations_only_grow(controller: Controller) -> None:
