@@ -131,13 +131,14 @@ class _Group:
         self._version = 6 if name.endswith("6") else 4
         self._by_ports = "_ports" in name
         self._boxes = dict(boxes)
-        self._parts = list(parts(self._boxes))
-        self._apart = all(wholes == (part,) for part, wholes in self._parts)
-        sharing = (part[-1] for part, _ in self._parts) if self._by_ports else ()
+        found = list(parts(self._boxes))
+        self._apart = all(wholes == (part,) for part, wholes in found)
+        self._parts = () if self._apart else tuple(found)
+        sharing = (part[-1] for part, _ in found) if self._by_ports else ()
         self._sharing = Counter(sharing)
         self.elements: Elements = {}
         # Of rules that are about the same, one that logs is heard.
-        self._add((part, max(self._boxes[box] for box in wholes)) for part, wholes in self._parts)
+        self._add((part, max(self._boxes[box] for box in wholes)) for part, wholes in found)
 
     def grow(self, boxes: Mapping[Box, str]) -> bool:
         """Take in further boxes, if that is but a further element for each."""
@@ -149,13 +150,12 @@ class _Group:
             if meets(box, self._boxes) or self._sharing[box[-1]] == CROWD + 1:
                 return False
             self._boxes[box] = verdict
-            self._parts.append((box, (box,)))
         self._add(come.items())
         return True
 
     def wholes(self) -> Iterator[tuple[tuple[str, str], tuple[Box, ...]]]:
         """Map and element, and the boxes that it is a part of."""
-        for part, wholes in self._parts:
+        for part, wholes in self._parts or ((box, (box,)) for box in self._boxes):
             yield self._element(*part), wholes
 
     def _add(self, boxes: Iterable[tuple[Box, str]]) -> None:

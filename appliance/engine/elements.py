@@ -37,6 +37,21 @@ def element(listed: Any) -> tuple[str, str | None]:
     return _text(listed), None
 
 
+_WORDS = {"accept", "drop", "return", "goto", "jump"}
+
+
+def compact(value: dict[str, Any]) -> Any:
+    """What is an element, or a part of one, as text: ten thousand elements as objects take tens of megabytes
+    before any of them is looked at. A hook for a listing that isn't asked for counts."""
+    if len(value) != 1:
+        return value
+    name, inner = next(iter(value.items()))
+    if name in ("concat", "range"):
+        # In rules there may be expressions in it.
+        return value if any(isinstance(part, dict) for part in inner) else _text(value)
+    return _text(value) if name in ("elem", "prefix") or name in _WORDS else value
+
+
 def counts(listing: Iterable[Mapping[str, Any]]) -> dict[Place, Count]:
     """Of listed sets, what their elements have counted, if anything."""
     return {

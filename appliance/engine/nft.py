@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from ctypes import CDLL, c_bool, c_void_p
 from typing import Any
@@ -110,8 +110,11 @@ class Nft:
         switch.argtypes = [c_void_p, c_bool]
         switch(self._nft._Nftables__ctx, on)
 
-    def listing(self, command: str, *, terse: bool = False) -> list[dict[str, Any]]:
-        """The objects that `list ...` shows; an absent table has none. Terse leaves set elements out."""
+    def listing(
+        self, command: str, *, terse: bool = False, hook: Callable[[dict[str, Any]], Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The objects that `list ...` shows; an absent table has none. Terse leaves set elements out; `hook`
+        may have something else in the place of any object, as json.loads takes it."""
         with _LIBRARY:
             self._nft.set_terse_output(terse)
             code, output, error = self._nft.cmd(f"list {command}")
@@ -119,7 +122,7 @@ class Nft:
             if "No such file or directory" in error:
                 return []
             raise NftError(_first_lines(error))
-        objects: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
+        objects: list[dict[str, Any]] = json.loads(output, object_hook=hook)["nftables"] if output else []
         return [item for item in objects if "metainfo" not in item]
 
     def counters(self, family: str, table: str) -> Iterator[tuple[str, int, int]]:

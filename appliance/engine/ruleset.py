@@ -18,7 +18,7 @@ from typing import Any
 from appliance import disk
 from appliance.engine import flows
 from appliance.engine.change import Change
-from appliance.engine.elements import Count, Moved, Pairs, Place, counts, element, inherited
+from appliance.engine.elements import Count, Moved, Pairs, Place, compact, counts, element, inherited
 from appliance.engine.host import Host
 from appliance.resources import Limit, Ruleset
 
@@ -127,7 +127,7 @@ def _observe(table: str, host: Host) -> Observed | None:
         cached.generation = generation
         kept[table] = cached
         return cached
-    listing = host.nft.listing(f"table inet {table}")
+    listing = host.nft.listing(f"table inet {table}", hook=compact)
     if not listing:
         return None
     observed = Observed(
@@ -250,7 +250,7 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
     _forget(ruleset, host)
     before = host.nft.generation()
     host.nft.run(_whole(ruleset, known))
-    listing = host.nft.listing(f"table inet {ruleset.table}", terse=True)
+    listing = host.nft.listing(f"table inet {ruleset.table}", terse=True, hook=compact)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")
     structure = structure_digest(listing)
