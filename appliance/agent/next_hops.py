@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,6 @@ _MOST_AT_ONCE = 8
 _MOST_SECONDS = 0.5
 """That an answer may take, or the interval if that is less."""
 _IDLE_SECONDS = 1.0
-_BIND_TO_DEVICE = getattr(socket, "SO_BINDTODEVICE", 25)
 _ECHO = {4: (8, 0), 6: (128, 129)}
 """Types of a request and its reply (RFC 792, RFC 4443)."""
 
@@ -50,7 +48,6 @@ class NextHops:
 
     def watch(self) -> None:
         """Forever."""
-        threading.current_thread().name = "next hops"
         with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
             while True:
                 try:
@@ -154,7 +151,7 @@ def _pings(link: str, gateway: str, seconds: float) -> bool:
     )
     number, deadline = os.urandom(4), time.monotonic() + seconds
     with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
-        raw.setsockopt(socket.SOL_SOCKET, _BIND_TO_DEVICE, link.encode())
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
         checksum = _checksum(struct.pack("!BBH", request, 0, 0) + number)
         raw.sendto(struct.pack("!BBH", request, 0, checksum) + number, (gateway, 0))
         while (left := deadline - time.monotonic()) > 0:
