@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.admission import Admission, Admitted, Gate
+from appliance.next_hop import NextHop, Watch
 from appliance.shaping import Shaping
 
 
@@ -87,32 +88,11 @@ class Address:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NextHop:
-    gateway: str
-    link: str
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """How next hops are asked whether they are there."""
-
-    probe: Literal["neighbour", "ping"]
-    seconds: float
-    """Between two questions."""
-    losses: int
-    """So many unanswered ones in a row: it is gone."""
-    answers: int
-    """So many answered ones in a row: it is back."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
-    the gateway is on the link, whatever addresses that has. It has a gateway, a link or both, or `next_hops`
-    by which flows are shared out (RTA_MULTIPATH). Of one with a `watch` only those next hops are there that
-    answer; without any it isn't there."""
+    the gateway is on the link, whatever addresses that has. In place of a gateway it may have `next_hops` for
+    flows to be shared out (RTA_MULTIPATH). With a `watch` only those hops are in it that answer."""
 
     destination: str
     gateway: str | None = None
@@ -125,10 +105,7 @@ class Route:
 
     @property
     def hops(self) -> tuple[NextHop, ...]:
-        """Gateways with their links, one or several."""
-        if self.gateway and self.link:
-            return (NextHop(self.gateway, self.link),)
-        return self.next_hops
+        return (NextHop(self.gateway, self.link),) if self.gateway and self.link else self.next_hops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,8 +163,7 @@ class Ruleset:
     """Sets, for IPv4 and IPv6, that are told the answers of TCP connections that were ended: source, port,
     destination, port. So that no answer begins them anew the other way round."""
     counting: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    """Sets whose elements count: the group that an element stays in when its rules are cut otherwise, and
-    what the fields of its elements say. What it had counted goes along."""
+    """Sets whose elements count: the group in which counts go on in other elements, and what fields say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,7 +214,7 @@ class Leases:
     holders: Mapping[str, str]
     virtual: bool = False
     further: tuple[tuple[str, str], ...] = ()
-    """Other networks on the link, each with the address that the server goes by there."""
+    """Other networks on the link, each with the server's address there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

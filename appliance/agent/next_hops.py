@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from appliance import neighbour
 from appliance.engine.host import Host
-from appliance.resources import NextHop, Resource, Route, Watch
+from appliance.next_hop import NextHop, Watch
+from appliance.resources import Resource, Route
 
 log = logging.getLogger(__name__)
 Place = tuple[str, str]

@@ -13,7 +13,8 @@ from appliance.engine.address import PROTOCOL
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.rtnetlink import NetlinkError
-from appliance.resources import NextHop, Route
+from appliance.next_hop import NextHop
+from appliance.resources import Route
 
 KIND = "Route"
 _ONLINK = 4

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check, LinkCheck, NextHopCheck
 from appliance.document import Document, Interface, StaticRoute
-from appliance.resources import Address, Link, NextHop, ReceiveQueues, Resource, Route, Sysctl, Watch
+from appliance.next_hop import NextHop, Watch
+from appliance.resources import Address, Link, ReceiveQueues, Resource, Route, Sysctl
 
 
 def resources(document: Document) -> Iterator[Resource]:

@@ -9,7 +9,8 @@ import pytest
 from appliance.agent import next_hops
 from appliance.agent.next_hops import NextHops
 from appliance.engine.host import Host
-from appliance.resources import NextHop, Route, Watch
+from appliance.next_hop import NextHop, Watch
+from appliance.resources import Route
 
 WATCH = Watch("neighbour", 1.0, 3, 2)
 ROUTES = (

@@ -19,7 +19,7 @@ def test_lists_by_link_and_direction() -> None:
 
 def test_sources_of_either_family() -> None:
     side = next(side for side in forwarding(document("everything")).sides if side.link == "guest0")
-    assert side.sources == ("0.0.0.0/32", "10.1.1.0/24", "10.9.0.0/16")
+    assert side.sources == ("0.0.0.0/32", "10.1.1.0/24", "10.9.0.0/16", "172.21.0.0/16")
     assert side.sources6 == ("::/128", "fd00:1::/64", "fd00:9::/48", "fe80::/10")
 
 

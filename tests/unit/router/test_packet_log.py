@@ -2,7 +2,6 @@
 
 from appliance.resources import Unit
 from router import packet_log
-from router.logged import Logged
 from tests.examples import document, example, read
 
 
@@ -18,8 +17,3 @@ def test_where_a_rule_of_the_firewalls_does() -> None:
         "mail": {"verdict": "drop", "protocol": "tcp", "ports": 25, "log": True}
     }
     assert any(isinstance(item, Unit) for item in packet_log.resources(read(value)))
-
-
-def test_lines_begin_with_what_the_kernel_takes() -> None:
-    longest = Logged("", f"accept {'a' * 32}/{'r' * 63} ", "return")
-    assert len(longest.title) < 128, "NF_LOG_PREFIXLEN"
