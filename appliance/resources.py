@@ -91,7 +91,7 @@ class Address:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
-    the gateway is on the link, whatever addresses that has. In place of a gateway it may have `next_hops` for
+    the gateway is on the link, whatever addresses that has. In place of a gateway it has `next_hops` for
     flows to be shared out (RTA_MULTIPATH). With a `watch` only those hops are in it that answer."""
 
     destination: str
