@@ -121,6 +121,8 @@ def test_tls_shows_what_it_is_told_to_and_nothing_else() -> None:
     assert "ssl crt www.pem ssl-min-ver TLSv1.2 alpn h2,http/1.1" in found.backends["web"].text
     www = value["certificates"]["www"]
     assert found.certificates == {"www.pem": www["certificate"] + www["chain"] + www["key"]}
+    plain = balancers(one(tls={"certificates": ["www"], "http2": False}))
+    assert plain.backends["web"].text.splitlines()[1].endswith("alpn http/1.1")
     passed = one(mode="tcp", tls={"certificates": ["www"]})
     assert "alpn" not in balancers(passed).backends["web"].text
 
