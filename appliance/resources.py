@@ -90,7 +90,8 @@ class Address:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
-    the gateway is on the link, whatever addresses that has."""
+    the gateway is on the link, whatever addresses that has. `local`: it leads to this machine itself, by the
+    link `lo`."""
 
     destination: str
     gateway: str | None = None
@@ -98,6 +99,7 @@ class Route:
     metric: int = 0
     table: int = 254
     onlink: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

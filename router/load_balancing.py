@@ -3,13 +3,14 @@ kernel's, `router/udp_balancing.py`."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
 from appliance.memo import per_item, per_key, per_sections
 from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
 from appliance.template import milliseconds, render
-from router import http_rules
+from router import http_rules, transparent
 from router.document import (
     Certificate,
     DefaultTimeouts,
@@ -62,6 +63,7 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
         localpeer=_localpeer(document),
         peers=_peers(document),
         peers_port=PEERS_PORT,
+        transparent=transparent.is_used(document),
     )
     shown = {name for item in balancers.values() if item.tls for name in item.tls.certificates}
     files = _files(document.certificates)
@@ -144,7 +146,7 @@ def _backends(name: str, item: LoadBalancer) -> Backend:
         tls=_tls(item),
         timeouts=_timeouts(item.timeouts),
         rules=list(http_rules.lines(name, item)),
-        **_chosen(item, options),
+        choice=_choice(item, item, options),
     )
     return Backend(text=text, servers=_servers(item, item, options))
 
@@ -168,23 +170,36 @@ def _group(title: str, group: ServerGroup, item: LoadBalancer) -> Backend:
         item=item,
         address=_host(item),
         timeouts=_timeouts(item.timeouts, _SERVERS_TIMEOUTS),
-        **_chosen(group, options),
+        choice=_choice(group, item, options),
     )
     return Backend(text=text, servers=_servers(group, item, options))
 
 
-def _chosen(group: ServerGroup, options: str) -> dict[str, object]:
-    """How one of a group's servers is chosen, for the templates."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How one of a group's servers is chosen and reached, for the templates."""
+
+    group: ServerGroup
+    balance: str
+    stickiness: Stickiness
+    cookie: str
+    authority: str
+    source: str
+    options: str
+
+
+def _choice(group: ServerGroup, item: LoadBalancer, options: str) -> _Choice:
     stickiness = group.stickiness or Stickiness()
     tls = group.server_tls
-    return {
-        "group": group,
-        "balance": _ALGORITHMS[group.algorithm],
-        "stickiness": stickiness,
-        "cookie": _cookie(stickiness),
-        "authority": _authority(tls)[0] if tls is not None and tls.verify else "",
-        "options": options,
-    }
+    return _Choice(
+        group=group,
+        balance=_ALGORITHMS[group.algorithm],
+        stickiness=stickiness,
+        cookie=_cookie(stickiness),
+        authority=_authority(tls)[0] if tls is not None and tls.verify else "",
+        source=transparent.source(item) if item.transparent else "",
+        options=options,
+    )
 
 
 def _host(item: LoadBalancer) -> str:

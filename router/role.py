@@ -20,6 +20,7 @@ from router import (
     redundancy,
     remote_access,
     ruleset,
+    transparent,
     ways_out,
     wireguard,
 )
@@ -31,6 +32,7 @@ Document = RouterDocument
 SERVICES = [
     ruleset,
     ways_out,
+    transparent,
     limits,
     fast_path,
     interfaces,

@@ -17,6 +17,7 @@ from router import (
     nat,
     port_forward,
     redundancy,
+    transparent,
     tunnel_filter,
     udp_balancing,
     ways_out,
@@ -70,6 +71,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         named=list(document.dns),
         reachable=wireguard.reachable(document),
         ipsec_tunnels=tunnel_filter.tunnel_filter(document),
+        transparent_mark=transparent.MARK if transparent.is_used(document) else 0,
     )
     elements = {
         **port_forward.elements(document),

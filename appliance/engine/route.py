@@ -12,6 +12,9 @@ from appliance.engine.rtnetlink import NetlinkError
 from appliance.resources import Route
 
 KIND = "Route"
+_LOOPBACK = "lo"
+_HOST = 254
+"""RT_SCOPE_HOST, the kernel's linux/rtnetlink.h."""
 Key = tuple[str, str, int, int, str]
 """Destination, gateway, metric, table; and, without a gateway, the link."""
 
@@ -37,7 +40,12 @@ def plan(wanted: Sequence[Route], host: Host, *, fresh: bool = False) -> Iterato
     for key in sorted(ours - keys):
         destination, gateway, metric, table, link = key
         gone = Route(
-            destination=destination, gateway=gateway or None, link=link or None, metric=metric, table=table
+            destination=destination,
+            gateway=gateway or None,
+            link=link or None,
+            metric=metric,
+            table=table,
+            local=link == _LOOPBACK,
         )
         yield Change(
             kind=KIND,
@@ -93,6 +101,10 @@ def _arguments(route: Route) -> dict[str, Any]:
         arguments["flags"] = ["onlink"]
     if route.metric:
         arguments["priority"] = route.metric
+    if route.local:
+        arguments["type"] = "local"
+        if version == 4:
+            arguments["scope"] = _HOST
     return arguments
 
 

@@ -225,3 +225,6 @@ class LoadBalancer(ServerGroup):
     """http: servers get the client's address as X-Forwarded-For, and X-Forwarded-Proto."""
     keep_alive: bool = True
     """http: connections are kept for further requests."""
+    transparent: bool = False
+    """tcp, http: servers see connections come from the client's own address, as udp's do anyway. They are to
+    answer by this router."""

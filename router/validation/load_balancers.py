@@ -112,6 +112,10 @@ def _features(item: LoadBalancer, at: tuple[str, ...]) -> Iterator[Problem]:
         for field in ("tls", "server_tls", "proxy_protocol", "check", "max_connections"):
             if getattr(item, field) is not None:
                 yield Problem(pointer(*at, field), f"{_title(item)}: udp has no {field.replace('_', ' ')}")
+        if item.transparent:
+            yield Problem(
+                pointer(*at, "transparent"), f"{_title(item)}: udp's servers see the client's address anyway"
+            )
         if item.algorithm == "least-connections":
             yield Problem(
                 pointer(*at, "algorithm"), f"{_title(item)}: udp has no connections that could be counted"

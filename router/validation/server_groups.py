@@ -1,7 +1,7 @@
 """Servers of load balancers, and how they are chosen and spoken to."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance import certificate
@@ -78,6 +78,8 @@ def _servers(
                 pointer(*here, "address"),
                 f"{title}: server {name}: {server.address} is on no guest network",
             )
+        elif item.transparent and (fault := _unseen(item, ends)):
+            yield Problem(pointer(*here, "address"), f"{title}: server {name}: {fault}")
         yield from _server(item, name, server, here, title)
         where = (server.address, server.port or item.port)
         if other := seen.get(where):
@@ -86,6 +88,16 @@ def _servers(
                 f"{title}: server {name} has the address and port of server {other}",
             )
         seen.setdefault(where, name)
+
+
+def _unseen(item: LoadBalancer, ends: Sequence[IpNetwork]) -> str:
+    """Why a server there can't be shown the client's address; empty where it can."""
+    own = ipaddress.ip_address(item.address)
+    if own.version != ends[0].version:
+        return "it can't be shown a client's address of the other family"
+    if any(own in network for network in ends):
+        return "it would answer clients of its own network past the router, not by the load balancer"
+    return ""
 
 
 def _server(

@@ -127,6 +127,21 @@ CASES: list[Case] = [
         "/load_balancers/new/servers",
         "udp can have 256 servers at most",
     ),
+    (
+        balancer(mode="udp", transparent=True),
+        "/load_balancers/new/transparent",
+        "udp's servers see the client's address anyway",
+    ),
+    (
+        balancer(transparent=True, servers={"s": {"address": "fd00:1::9"}}),
+        "/load_balancers/new/servers/s/address",
+        "server s: it can't be shown a client's address of the other family",
+    ),
+    (
+        balancer(address="10.1.1.1", transparent=True),
+        "/load_balancers/new/servers/s/address",
+        "server s: it would answer clients of its own network past the router",
+    ),
     (balancer(groups={"g": {}}), "/load_balancers/new/groups", "only http has groups"),
     (
         balancer(rules={"r": {"number": 1, "redirect": {"port": 9}}}),
