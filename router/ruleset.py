@@ -8,6 +8,7 @@ from appliance.template import render
 from router import (
     acl,
     admission,
+    balanced_sources,
     firewall,
     gates,
     ipsec,
@@ -78,6 +79,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         **nat.elements(document),
         **ways_out.elements(document),
         **udp_balancing.elements(document),
+        **balanced_sources.elements(document),
         **firewall.elements(document),
         **acl.elements(document),
         **tunnel_filter.elements(document),

@@ -20,7 +20,6 @@ _COUNTS = {
     "sessions_total": "stot",
     "bytes_received_total": "bin",
     "bytes_sent_total": "bout",
-    "refused_total": "dcon",
     "queued": "qcur",
 }
 _SERVER_COUNTS = {
@@ -110,7 +109,6 @@ def metrics() -> Iterator[Metric]:
         ("sessions_total", "Sessions so far"),
         ("bytes_received_total", "Bytes from clients"),
         ("bytes_sent_total", "Bytes to clients"),
-        ("refused_total", "Connections refused for where they came from"),
         ("queued", "Requests that wait for a server"),
     ):
         samples = [({"load_balancer": of}, item[name]) for of, item in found.items() if name in item]

@@ -68,7 +68,6 @@ def test_it_is_listened_on_where_the_document_says() -> None:
         ({"max_connections": 7}, "maxconn 7"),
         ({"timeouts": {"server": 1.5}}, "timeout server 1500ms"),
         ({"timeouts": {"request": 3}}, "timeout http-request 3000ms"),
-        ({"source_cidrs": ["192.0.2.0/24"]}, "tcp-request connection reject unless from_there"),
         ({}, "option forwardfor"),
         ({"keep_alive": False}, "option httpclose"),
         ({"stickiness": {"cookie": {"name": "S"}}}, "cookie S insert indirect nocache"),
