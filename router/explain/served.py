@@ -24,8 +24,8 @@ def _listeners(document: RouterDocument) -> Iterator[Made]:
 
 
 def _balanced(document: RouterDocument) -> Iterator[Made]:
-    """Load balancers: who may use them, and of udp where it is led. To which of its servers, is chance's or a
-    hash's to say."""
+    """Load balancers: who may use them, and of udp where it is led. Which of its servers that is, is
+    chance's or a hash's to say."""
     for name, item in document.load_balancers.items():
         protocol, version = "udp" if item.mode == "udp" else "tcp", 6 if ":" in item.address else 4
         box = {"destination": span(item.address), "port": (item.port, item.port)}

@@ -104,7 +104,7 @@ def test_redirects(ruled: Lab) -> None:
     with lab["net"].socket() as asking:
         asking.connect((PUBLIC, PORT))
         asking.sendall(b"GET /old HTTP/1.0\r\n\r\n")
-        assert asking.recv(100).startswith(b"HTTP/1.0 400")
+        assert asking.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_the_order_is_the_numbers(lab: Lab, _webs: None) -> None:
