@@ -7,6 +7,9 @@ import pytest
 from balanced import Behaviour, Held, Web, balancer, curl, opened, spread, worker
 from router_document import document
 from router_lab import FAR, PUBLIC, WEB, Lab, until
+from vpc_lab import BRANCH, FIRST, SECOND, TIERS, VpcLab
+from vpc_lab import WEB as VPC_WEB
+from vpc_lab import document as vpc_document
 
 HTTP, TCP = 8700, 8701
 PUBLIC6, CLIENT6, GUEST6, VM6 = "2001:db8::2", "2001:db8::1", "fd00:1::1", "fd00:1::10"
@@ -114,6 +117,31 @@ def test_a_way_that_somebody_takes_away_comes_back(shown: Lab) -> None:
     lab.power_cut()
     lab.settled()
     assert until(lambda: curl(lab["net"], url(), check=False), seconds=30)["source"] == "203.0.113.1"
+
+
+def test_clients_of_every_way_in_of_a_vpc(vpc: VpcLab) -> None:
+    """Two ways out, whose marks answers mustn't have; other tiers; a private gateway's."""
+    vpc.ready()
+    places = {name: {"address": TIERS[name], "port": 80} for name in ("b", "c")}
+    wanted = vpc_document()
+    wanted["load_balancers"] = {
+        "first": balancer(FIRST, TCP, places, transparent=True, check=FAST),
+        "second": balancer(SECOND, TCP, places, transparent=True),
+        "inside": balancer("10.2.1.1", TCP, places, transparent=True),
+        "gateway": balancer("172.16.0.2", TCP, places, transparent=True),
+    }
+    vpc.put(wanted)
+    clients = [
+        ("net0", "203.0.113.1", FIRST), ("net0", VPC_WEB, FIRST),
+        ("net1", "192.0.2.1", SECOND), ("net1", VPC_WEB, SECOND),
+        ("a", TIERS["a"], "10.2.1.1"), ("a", TIERS["a"], FIRST), ("branch", BRANCH, "172.16.0.2"),
+    ]  # fmt: skip
+    for name, source, address in clients:
+        for _ in range(2):
+            said = vpc[name].ask(address, TCP, source=source)
+            assert said in (f"b:80 saw {source}", f"c:80 saw {source}"), (name, source, address)
+    assert vpc.drift() == []
+    vpc.put(vpc_document())
 
 
 @pytest.fixture
