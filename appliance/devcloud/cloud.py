@@ -15,16 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import disk
-from appliance.devcloud import end, guests, intent, internet, plane, routers
+from appliance.devcloud import guests, intent, internet, plane, routers
 from appliance.devcloud.checks import Prover
 from appliance.devcloud.form import chosen, present
 from appliance.devcloud.layout import (
-    CONTROL_SEGMENT,
     GUESTS,
     INTERNET,
     MANAGEMENT,
-    MANAGEMENT_ADDRESS,
-    MANAGEMENT_MAC,
     NAME,
     ROUTER,
     SEGMENTS,
@@ -36,7 +33,7 @@ from appliance.devcloud.vpc.failover import Failover
 from appliance.devcloud.vpc.layout import ROUTERS
 from appliance.runtime import libvirtd, namespace, remains
 from appliance.runtime.naming import RUN, cloud_prefix, full_name, state_directory
-from appliance.runtime.runtime import Interface, MachineError
+from appliance.runtime.runtime import MachineError
 from appliance.runtime.segment import Switch
 from images.layer import locked
 
@@ -148,13 +145,7 @@ def network_up(cloud: str) -> None:
     """Have all that is no machine: segments, the internet, and the namespace of the management plane."""
     Switch(cloud).up(SEGMENTS)
     internet.up(cloud)
-    end.up(
-        cloud,
-        MANAGEMENT,
-        interface=Interface(segment=CONTROL_SEGMENT, mac=MANAGEMENT_MAC),
-        link="control0",
-        addresses=[f"{MANAGEMENT_ADDRESS}/24"],
-    )
+    plane.network_up(cloud)
 
 
 def down(*, cloud: str = NAME) -> list[str]:

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from appliance.devcloud.layout import MANAGEMENT
+from appliance.devcloud import end
+from appliance.devcloud.layout import CONTROL_SEGMENT, MANAGEMENT, MANAGEMENT_ADDRESS, MANAGEMENT_MAC
 from appliance.management import state
 from appliance.management.remote import Remote, RemoteError
 from appliance.runtime.daemon import Daemon
 from appliance.runtime.naming import run_directory, state_directory
-from appliance.runtime.runtime import MachineError
+from appliance.runtime.runtime import Interface, MachineError
 
 _START_SECONDS = 30.0
 _PUSH_SECONDS = 60.0
@@ -35,6 +36,13 @@ def daemon(cloud: str) -> Daemon:
 
 def directory(cloud: str) -> Path:
     return state_directory(cloud, "management")
+
+
+def network_up(cloud: str) -> None:
+    """Have its namespace, on the control network."""
+    card = Interface(segment=CONTROL_SEGMENT, mac=MANAGEMENT_MAC)
+    addresses = [f"{MANAGEMENT_ADDRESS}/24"]
+    end.up(cloud, MANAGEMENT, interface=card, link="control0", addresses=addresses)
 
 
 def up(cloud: str) -> Remote:

@@ -28,6 +28,8 @@ _TAKE_OVER_SECONDS = 5.0
 _REMOVAL_SECONDS = 5
 _PRIVATE = 0o600
 _SERVER = "    server "
+_GONE = (FileNotFoundError, ConnectionError)
+"""What a socket says on which nobody listens."""
 Servers = dict[str, dict[str, haproxy.Observed]]
 
 
@@ -85,7 +87,7 @@ def _observe(item: LoadBalancers) -> tuple[str | None, Servers]:
             description = session.description()
             # Of another configuration's servers nothing is wanted.
             return description, session.servers() if description == digest(item) else {}
-    except (FileNotFoundError, ConnectionError):
+    except _GONE:
         return None, {}
 
 
@@ -229,21 +231,27 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
 
 def _reload(item: LoadBalancers) -> None:
     """Have another process take over: connections stay with the old one, and what is down stays down."""
-    wanted = digest(item)
     try:
         _leave_state(item)
         haproxy.reload()
+    except _GONE:
+        pass  # It has just ended; whoever is started in its place reads the same file.
     finally:
         disk.remove(haproxy.STATE)
     deadline = time.monotonic() + _TAKE_OVER_SECONDS
-    while True:
-        with haproxy.Session() as session:
-            # The old process may still have accepted this.
-            if session.description() == wanted:
-                return
+    while _description() != digest(item):
         if time.monotonic() > deadline:
             raise haproxy.HaproxyError("The process that runs has another configuration than it was told")
         time.sleep(0.005)
+
+
+def _description() -> str | None:
+    """Of the process that takes connections now: while another takes over, the old one still may."""
+    try:
+        with haproxy.Session() as session:
+            return session.description()
+    except _GONE:
+        return None
 
 
 def _leave_state(item: LoadBalancers) -> None:
@@ -289,7 +297,7 @@ def _shows_another(name: str, pem: str) -> bool:
     try:
         with haproxy.Session() as session:
             shown = session.fingerprint(haproxy.CERTIFICATES / name)
-    except (FileNotFoundError, ConnectionError):
+    except _GONE:
         return False
     return shown is not None and shown != fingerprint(pem)
 
@@ -307,7 +315,7 @@ def _replace_certificate(path: Path, pem: str) -> None:
             loaded = haproxy.CERTIFICATES / path.name
             if session.fingerprint(loaded) is not None:
                 session.replace_certificate(loaded, pem)
-    except (FileNotFoundError, ConnectionError):
+    except _GONE:
         pass  # None runs; the next one reads the file.
     disk.replace(path, pem.encode(), mode=_PRIVATE)
 

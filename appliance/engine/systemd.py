@@ -20,8 +20,7 @@ _SOCKET = "/run/systemd/private"
 _BUS = "org.freedesktop.systemd1"
 _MANAGER = DBusAddress("/org/freedesktop/systemd1", _BUS, f"{_BUS}.Manager")
 SECONDS = 60.0
-"""How long systemd may take to answer, and a unit to get where it should: as it starts one, it waits for the
-kernel, which on a busy host with emulated CPUs has taken more than ten seconds."""
+"""How long systemd may take to answer, and a unit to get where it should."""
 
 Verb = Literal["restart", "reload", "stop"]
 _METHODS: Mapping[Verb, str] = {"restart": "RestartUnit", "reload": "ReloadUnit", "stop": "StopUnit"}
@@ -69,12 +68,12 @@ class _Connection:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
+        self._parser = Parser()
         try:
-            self._authenticate()
+            self._parser.add_data(self._authenticate())
         except BaseException:
             self._socket.close()
             raise
-        self._parser = Parser()
         self._signals: list[Message] = []
         self._serial = 0
 
@@ -86,18 +85,20 @@ class _Connection:
     ) -> None:
         self._socket.close()
 
-    def _authenticate(self) -> None:
+    def _authenticate(self) -> bytes:
         """As root, which the kernel vouches for (SASL EXTERNAL). All at once, as sd-bus does: if the first
-        message came in one piece with BEGIN, systemd would not look at it before the next one."""
+        message came in one piece with BEGIN, systemd would not look at it before the next one. What came
+        after the answer is returned: the news of a unit that changes just now."""
         self._socket.settimeout(SECONDS)
         self._socket.connect(_SOCKET)
         self._socket.sendall(b"\0" + make_auth_external() + BEGIN)
         answer = b""
-        while not answer.endswith(b"\r\n"):
+        while b"\r\n" not in answer:
             content = self._socket.recv(1024)
             answer += content
             if not content or not b"OK ".startswith(answer[:3]):
                 raise SystemdError(f"systemd lets nobody in: {answer!r}")
+        return answer.partition(b"\r\n")[2]
 
     def call(self, method: str, signature: str, arguments: tuple[Any, ...]) -> Any:
         """Of the manager's methods. Raises SystemdError where it refuses."""

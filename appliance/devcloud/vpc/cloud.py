@@ -10,14 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.devcloud import end, guests, internet, plane, routers
+from appliance.devcloud import guests, internet, plane, routers
 from appliance.devcloud.form import Form
 from appliance.devcloud.layout import (
-    CONTROL_SEGMENT,
     INTERNET,
     MANAGEMENT,
-    MANAGEMENT_ADDRESS,
-    MANAGEMENT_MAC,
     WEB_ADDRESS,
 )
 from appliance.devcloud.vpc import echo, intent, peers
@@ -38,7 +35,7 @@ from appliance.devcloud.vpc.layout import (
 )
 from appliance.management.remote import Remote, RemoteError
 from appliance.runtime.daemon import Daemon
-from appliance.runtime.runtime import Interface, MachineError
+from appliance.runtime.runtime import MachineError
 from appliance.runtime.segment import Switch
 
 Progress = Callable[[str], None]
@@ -133,10 +130,4 @@ def _network_up(cloud: str, *, redundant: bool) -> None:
         argv = ["ip", "address", "replace", f"{address}/32", "dev", "lo"]
         internet.run(cloud, argv, check=True)
     _echo(cloud).start()
-    end.up(
-        cloud,
-        MANAGEMENT,
-        interface=Interface(segment=CONTROL_SEGMENT, mac=MANAGEMENT_MAC),
-        link="control0",
-        addresses=[f"{MANAGEMENT_ADDRESS}/24"],
-    )
+    plane.network_up(cloud)

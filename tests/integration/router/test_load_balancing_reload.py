@@ -160,6 +160,15 @@ def test_a_killed_haproxy_and_a_killed_agent(balanced: Lab) -> None:
     assert spread(lab["net"], URL, 8) == {"vm1": 6, "vm2": 2}
 
 
+def test_a_change_while_it_is_started_again(balanced: Lab) -> None:
+    lab = balanced
+    for number in range(8):
+        lab.run("kill", "-KILL", lab.unit(UNIT, "MainPID"))
+        time.sleep(number * 0.05)
+        lab.patch({"load_balancers": {"web": {"timeouts": {"client": 40 + number}}}})
+        assert spread(lab["net"], URL, 2) == {"vm1": 1, "vm2": 1}
+
+
 def test_a_power_cut(balanced: Lab) -> None:
     lab = balanced
     lab.patch(web(vm1={"state": "drain"}))
