@@ -4,6 +4,7 @@ kernel's, `router/udp_balancing.py`."""
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
@@ -66,13 +67,13 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
         transparent=transparent.is_used(document),
     )
     shown = {name for item in balancers.values() if item.tls for name in item.tls.certificates}
-    files = _files(document.certificates)
+    files, parts = _files(document.certificates), _parts(balancers).values()
     balanced = LoadBalancers(
         text=text,
-        backends=dict(sorted({**_backends(balancers), **_groups(balancers)}.items())),
+        backends=dict(sorted(each for part in parts for each in part.backends)),
         certificates={
             **{f"{name}.pem": files[name] for name in sorted(shown)},
-            **dict(sorted(file for found in _authorities(balancers).values() for file in found)),
+            **dict(sorted(file for part in parts for file in part.authorities)),
         },
     )
     return balanced, Unit(name=UNIT)
@@ -122,11 +123,23 @@ def _files(name: str, item: Certificate) -> str:
     return "".join(f"{part.strip()}\n" for part in parts if part)
 
 
+class _Part(NamedTuple):
+    """What one load balancer is of the whole."""
+
+    backends: tuple[tuple[str, Backend], ...]
+    """Its own, and each of its groups by LOAD-BALANCER:GROUP."""
+    authorities: tuple[tuple[str, str], ...]
+    """That servers' certificates are of: files' names, and PEM."""
+
+
 @per_key
-def _authorities(_: str, item: LoadBalancer) -> tuple[tuple[str, str], ...]:
-    """Those that servers' certificates are of: files' names, and PEM."""
-    used = [group.server_tls for group in (item, *item.groups.values())]
-    return tuple(_authority(tls) for tls in used if tls is not None and tls.verify)
+def _parts(name: str, item: LoadBalancer) -> _Part:
+    groups = [(title := f"{name}:{group}", _group(title, each, item)) for group, each in item.groups.items()]
+    spoken = [group.server_tls for group in (item, *item.groups.values())]
+    return _Part(
+        backends=((name, _backend(name, item)), *groups),
+        authorities=tuple(_authority(tls) for tls in spoken if tls is not None and tls.verify),
+    )
 
 
 def _authority(tls: ServerTls) -> tuple[str, str]:
@@ -135,8 +148,7 @@ def _authority(tls: ServerTls) -> tuple[str, str]:
     return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.ca", text
 
 
-@per_key
-def _backends(name: str, item: LoadBalancer) -> Backend:
+def _backend(name: str, item: LoadBalancer) -> Backend:
     options = _options(item, item)
     text = render(
         "haproxy/load_balancer.cfg.j2",
@@ -149,17 +161,6 @@ def _backends(name: str, item: LoadBalancer) -> Backend:
         choice=_choice(item, item, options),
     )
     return Backend(text=text, servers=_servers(item, item, options))
-
-
-def _groups(balancers: Mapping[str, LoadBalancer]) -> dict[str, Backend]:
-    """By LOAD-BALANCER:GROUP; few load balancers have any."""
-    found = _grouped({name: item for name, item in balancers.items() if item.groups})
-    return {f"{name}:{group}": made for name, groups in found.items() for group, made in groups.items()}
-
-
-@per_key
-def _grouped(name: str, item: LoadBalancer) -> dict[str, Backend]:
-    return {group: _group(f"{name}:{group}", servers, item) for group, servers in item.groups.items()}
 
 
 def _group(title: str, group: ServerGroup, item: LoadBalancer) -> Backend:

@@ -5,7 +5,7 @@ HAProxy's configuration manual, `source`.
 
 from collections.abc import Iterator
 
-from appliance.memo import per_sections
+from appliance.memo import per_key, per_sections
 from appliance.resources import Resource, Route, Rule
 from appliance.services.interfaces import default_route
 from router.document import LoadBalancer, RouterDocument
@@ -19,7 +19,12 @@ _PRIORITY = 140
 
 @per_sections("load_balancers")
 def is_used(document: RouterDocument) -> bool:
-    return any(item.transparent for item in document.load_balancers.values())
+    return True in _transparent(document.load_balancers).values()
+
+
+@per_key
+def _transparent(_: str, item: LoadBalancer) -> bool:
+    return item.transparent
 
 
 def source(item: LoadBalancer) -> str:
@@ -29,6 +34,8 @@ def source(item: LoadBalancer) -> str:
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
+    if not is_used(document):
+        return
     used = [item.address for item in document.load_balancers.values() if item.transparent]
     for version in (4, 6):
         address = next((each for each in used if (":" in each) == (version == 6)), None)

@@ -1,4 +1,4 @@
-"""`sysvm appliance load-balancers`: what an appliance's load balancers do, by way of the management plane."""
+"""`sysvm appliance load-balancers`: what they do, told by way of the management plane."""
 
 from collections.abc import Iterator
 from pathlib import Path
