@@ -1,7 +1,10 @@
 """A redundant pair in trouble: what moves it, what doesn't, and what is said of it."""
 
+import contextlib
+import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -51,6 +54,16 @@ def test_a_gateway_that_one_cannot_reach_moves_it(pair: PairLab) -> None:
         until(lambda: pair.state("r2") == "primary", seconds=10)
         assert pair.redundancy("r1")["faults"] == ["Gateway 203.0.113.1 on public0 doesn't answer"]
     assert pair.settled() == "r2"
+
+
+def test_busy_processors_move_nothing(pair: PairLab) -> None:
+    """Each with two processes that never rest and go before almost all others."""
+    changes = pair.changes()
+    busy = ["nice", "-n", "-10", "timeout", "20", "sh", "-c", "while :; do :; done"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * (os.cpu_count() or 1)):
+            stack.enter_context(subprocess.Popen(busy))
+    assert pair.changes() == changes
 
 
 def test_a_daemon_that_stays_dead_moves_it_and_one_that_comes_back_does_not(pair: PairLab) -> None:
