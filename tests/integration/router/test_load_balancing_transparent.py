@@ -109,9 +109,13 @@ def test_servers_come_go_and_drain(shown: Lab) -> None:
 
 def test_a_way_that_somebody_takes_away_comes_back(shown: Lab) -> None:
     lab = shown
+    # While nobody heals it.
+    lab.run("systemctl", "stop", "sysvm-agent")
     lab.run("ip", "route", "flush", "table", "900")
     lab.run("ip", "rule", "del", "lookup", "900")
     assert curl(lab["net"], url(), check=False) is None
+    lab.run("systemctl", "start", "sysvm-agent")
+    lab.settled()
     until(lambda: curl(lab["net"], url(), check=False), seconds=45)
     until(lambda: lab.drift() == [], seconds=45)
     lab.power_cut()
