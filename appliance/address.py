@@ -111,7 +111,8 @@ Ports = Annotated[str, BeforeValidator(_ports_text), AfterValidator(_ports), Wit
 """`80` or `8000-8010`; a JSON number is taken too."""
 HostName = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
 """One DNS label (RFC 1123), in lower case."""
-DomainName = Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
+DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+DomainName = Annotated[str, Field(pattern=rf"^{DOMAIN}$", max_length=253)]
 InterfaceName = Annotated[str, Field(pattern=r"^[a-z]{1,10}[0-9]{1,3}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})$")]
 """The key of a rule, a forward, a route: what people and logs call it by."""

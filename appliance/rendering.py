@@ -41,7 +41,7 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
             case LoadBalancers():
                 yield f"# file {haproxy.CONFIG} 0600\n{load_balancers.config(resource)}"
                 for name in resource.certificates:
-                    yield f"certificate {name} and its key"
+                    yield f"authority {name}" if name.endswith(".ca") else f"certificate {name} and its key"
             case WireGuard():
                 yield from _tunnel(resource)
             case Connection():
@@ -94,7 +94,7 @@ def ruleset_text(ruleset: Ruleset) -> str:
     return f"{ruleset.text}{limits}{fill}"
 
 
-_WHEN_SO = ("onlink", "virtual")
+_WHEN_SO = ("local", "onlink", "virtual")
 
 
 def _line(resource: Resource) -> str:

@@ -92,7 +92,8 @@ class Address:
 class Route:
     """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
     the gateway is on the link, whatever addresses that has. In place of a gateway it has `next_hops` for
-    flows to be shared out (RTA_MULTIPATH). With a `watch` only those hops are in it that answer."""
+    flows to be shared out (RTA_MULTIPATH). With a `watch` only those hops are in it that answer. `local`: it
+    leads to this machine itself, by the link `lo`."""
 
     destination: str
     gateway: str | None = None
@@ -100,6 +101,7 @@ class Route:
     metric: int = 0
     table: int = 254
     onlink: bool = False
+    local: bool = False
     next_hops: tuple[NextHop, ...] = ()
     watch: Watch | None = None
 

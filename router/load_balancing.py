@@ -2,19 +2,24 @@
 kernel's, `router/udp_balancing.py`."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
 from appliance.memo import per_item, per_key, per_sections
 from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
 from appliance.template import milliseconds, render
+from router import http_rules, transparent
 from router.document import (
     Certificate,
     DefaultTimeouts,
     LoadBalancer,
     RouterDocument,
     Server,
+    ServerGroup,
+    ServerTls,
     Stickiness,
     Timeouts,
 )
@@ -36,6 +41,8 @@ _TIMEOUTS = {
     "request": "http-request",
     "keep_alive": "http-keep-alive",
 }
+_SERVERS_TIMEOUTS = ("connect", "server", "queue", "tunnel")
+"""Those that are no clients' business."""
 _NUMBERS = 2**31 - 1
 
 
@@ -57,13 +64,17 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
         localpeer=_localpeer(document),
         peers=_peers(document),
         peers_port=PEERS_PORT,
+        transparent=transparent.is_used(document),
     )
     shown = {name for item in balancers.values() if item.tls for name in item.tls.certificates}
-    files = _files(document.certificates)
+    files, parts = _files(document.certificates), _parts(balancers).values()
     balanced = LoadBalancers(
         text=text,
-        backends=dict(sorted(_backends(balancers).items())),
-        certificates={f"{name}.pem": files[name] for name in sorted(shown)},
+        backends=dict(sorted(each for part in parts for each in part.backends)),
+        certificates={
+            **{f"{name}.pem": files[name] for name in sorted(shown)},
+            **dict(sorted(file for part in parts for file in part.authorities)),
+        },
     )
     return balanced, Unit(name=UNIT)
 
@@ -112,23 +123,88 @@ def _files(name: str, item: Certificate) -> str:
     return "".join(f"{part.strip()}\n" for part in parts if part)
 
 
+class _Part(NamedTuple):
+    """What one load balancer is of the whole."""
+
+    backends: tuple[tuple[str, Backend], ...]
+    """Its own, and each of its groups by LOAD-BALANCER:GROUP."""
+    authorities: tuple[tuple[str, str], ...]
+    """That servers' certificates are of: files' names, and PEM."""
+
+
 @per_key
-def _backends(name: str, item: LoadBalancer) -> Backend:
-    options = _options(item)
-    stickiness = item.stickiness or Stickiness()
+def _parts(name: str, item: LoadBalancer) -> _Part:
+    groups = [(title := f"{name}:{group}", _group(title, each, item)) for group, each in item.groups.items()]
+    spoken = [group.server_tls for group in (item, *item.groups.values())]
+    return _Part(
+        backends=((name, _backend(name, item)), *groups),
+        authorities=tuple(_authority(tls) for tls in spoken if tls is not None and tls.verify),
+    )
+
+
+def _authority(tls: ServerTls) -> tuple[str, str]:
+    """Another one is another file: servers that are added while a process runs would keep the old."""
+    text = f"{(tls.authority or '').strip()}\n"
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.ca", text
+
+
+def _backend(name: str, item: LoadBalancer) -> Backend:
+    options = _options(item, item)
     text = render(
         "haproxy/load_balancer.cfg.j2",
         title=name,
         item=item,
-        address=f"[{item.address}]" if ":" in item.address else item.address,
+        address=_host(item),
         tls=_tls(item),
-        balance=_ALGORITHMS[item.algorithm],
         timeouts=_timeouts(item.timeouts),
+        rules=list(http_rules.lines(name, item)),
+        choice=_choice(item, item, options),
+    )
+    return Backend(text=text, servers=_servers(item, item, options))
+
+
+def _group(title: str, group: ServerGroup, item: LoadBalancer) -> Backend:
+    options = _options(group, item)
+    text = render(
+        "haproxy/group.cfg.j2",
+        title=title,
+        item=item,
+        address=_host(item),
+        timeouts=_timeouts(item.timeouts, _SERVERS_TIMEOUTS),
+        choice=_choice(group, item, options),
+    )
+    return Backend(text=text, servers=_servers(group, item, options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How one of a group's servers is chosen and reached, for the templates."""
+
+    group: ServerGroup
+    balance: str
+    stickiness: Stickiness
+    cookie: str
+    authority: str
+    source: str
+    options: str
+
+
+def _choice(group: ServerGroup, item: LoadBalancer, options: str) -> _Choice:
+    stickiness = group.stickiness or Stickiness()
+    tls = group.server_tls
+    return _Choice(
+        group=group,
+        balance=_ALGORITHMS[group.algorithm],
         stickiness=stickiness,
         cookie=_cookie(stickiness),
+        authority=_authority(tls)[0] if tls is not None and tls.verify else "",
+        source=transparent.source(item) if item.transparent else "",
         options=options,
     )
-    return Backend(text=text, servers=_servers(item, options))
+
+
+def _host(item: LoadBalancer) -> str:
+    return f"[{item.address}]" if ":" in item.address else item.address
 
 
 def _tls(item: LoadBalancer) -> str:
@@ -136,14 +212,16 @@ def _tls(item: LoadBalancer) -> str:
         return ""
     certificates = "".join(f" crt {name}.pem" for name in item.tls.certificates)
     # Browsers speak HTTP/2 over TLS where it is offered (RFC 7301).
-    alpn = " alpn h2,http/1.1" if item.mode == "http" else ""
+    alpn = ""
+    if item.mode == "http":
+        alpn = f" alpn {'h2,' if item.tls.http2 else ''}http/1.1"
     return f" ssl{certificates} ssl-min-ver TLSv{item.tls.minimum_version}{alpn}"
 
 
-def _timeouts(timeouts: Timeouts | DefaultTimeouts) -> list[str]:
+def _timeouts(timeouts: Timeouts | DefaultTimeouts, fields: Iterable[str] = _TIMEOUTS) -> list[str]:
     return [
-        f"timeout {word} {milliseconds(seconds)}"
-        for field, word in _TIMEOUTS.items()
+        f"timeout {_TIMEOUTS[field]} {milliseconds(seconds)}"
+        for field in fields
         if (seconds := getattr(timeouts, field)) is not None
     ]
 
@@ -159,25 +237,43 @@ def _cookie(stickiness: Stickiness) -> str:
     return " ".join(words)
 
 
-def _options(item: LoadBalancer) -> str:
-    """What each server of a load balancer's has; a change of it is one of the whole."""
+def _options(group: ServerGroup, item: LoadBalancer) -> str:
+    """What each server of a group's has; a change of it is one of the whole."""
     words = []
-    if item.check is not None:
-        check = item.check
+    if group.check is not None:
+        check = group.check
         words += ["check", "inter", milliseconds(check.interval), "fall", str(check.fall)]
         words += ["rise", str(check.rise)]
         words += ["port", str(check.port)] if check.port else []
-    if item.proxy_protocol is not None:
-        words.append("send-proxy" if item.proxy_protocol == "v1" else "send-proxy-v2")
-        words += ["check-send-proxy"] if item.check is not None else []
+    if group.proxy_protocol is not None:
+        words.append("send-proxy" if group.proxy_protocol == "v1" else "send-proxy-v2")
+        words += ["check-send-proxy"] if group.check is not None else []
+    if group.server_tls is not None:
+        words += _server_tls(group.server_tls, checked=group.check is not None, http=item.mode == "http")
     return " ".join(words)
 
 
-def _servers(item: LoadBalancer, options: str) -> dict[str, BackendServer]:
-    sticky = item.stickiness is not None and item.stickiness.cookie is not None
+def _server_tls(tls: ServerTls, *, checked: bool, http: bool) -> Iterator[str]:
+    yield "ssl ssl-min-ver TLSv1.2"
+    if tls.verify:
+        yield f"verify required ca-file {_authority(tls)[0]} verifyhost {tls.name}"
+    else:
+        yield "verify none"
+    if tls.name:
+        yield f"sni str({tls.name})"
+    if http and tls.http2:
+        yield "alpn h2,http/1.1"
+    if checked:
+        yield "check-ssl"
+        yield from [f"check-sni {tls.name}"] if tls.name else []
+        yield from ["check-alpn h2,http/1.1"] if http and tls.http2 else []
+
+
+def _servers(group: ServerGroup, item: LoadBalancer, options: str) -> dict[str, BackendServer]:
+    sticky = group.stickiness is not None and group.stickiness.cookie is not None
     found: dict[str, BackendServer] = {}
     taken: set[int] = set()
-    for name, server in sorted(item.servers.items()):
+    for name, server in sorted(group.servers.items()):
         words = [options, f"cookie {name}" if sticky else "", *_own_options(server)]
         text = " ".join(filter(None, words))
         number = _number(f"{name} {text}")

@@ -21,6 +21,7 @@ from router import (
     redundancy,
     remote_access,
     ruleset,
+    transparent,
     ways_out,
     wireguard,
 )
@@ -32,6 +33,7 @@ Document = RouterDocument
 SERVICES = [
     ruleset,
     ways_out,
+    transparent,
     limits,
     fast_path,
     interfaces,

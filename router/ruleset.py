@@ -8,6 +8,7 @@ from appliance.template import render
 from router import (
     acl,
     admission,
+    balanced_sources,
     firewall,
     firewall_gates,
     gates,
@@ -18,6 +19,7 @@ from router import (
     nat,
     port_forward,
     redundancy,
+    transparent,
     tunnel_filter,
     udp_balancing,
     ways_out,
@@ -74,12 +76,14 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         named=list(document.dns),
         reachable=wireguard.reachable(document),
         ipsec_tunnels=tunnel_filter.tunnel_filter(document),
+        transparent_mark=transparent.MARK if transparent.is_used(document) else 0,
     )
     elements = {
         **port_forward.elements(document),
         **nat.elements(document),
         **ways_out.elements(document),
         **udp_balancing.elements(document),
+        **balanced_sources.elements(document),
         **firewall.elements(document),
         **acl.elements(document),
         **tunnel_filter.elements(document),

@@ -14,6 +14,7 @@ from appliance.engine.traffic_control import TrafficControl
 _LINK = "sysvm-probe"
 _STATE = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x73797376")
 _ENCRYPTION = ("mode", "tunnel", "aead", "rfc4106(gcm(aes))", "0x" + "00" * 20, "128")
+_ANSWERS = "fib daddr type != local socket transparent 1 accept"
 _SECONDS = 10.0
 
 
@@ -21,6 +22,9 @@ def probe(nft: Nft) -> Mapping[str, bool]:
     return {
         "nat": _accepts(nft, "chain c { type nat hook prerouting priority 0; dnat ip to 192.0.2.1; }"),
         "flowtable": nft.flowtables(),
+        "transparent_sockets": _accepts(
+            nft, f"chain c {{ type filter hook prerouting priority 0; {_ANSWERS}; }}"
+        ),
         "connection_limits": _accepts(nft, "chain c { ct count over 10 drop; }"),
         "checksum_fill": checksum.available(),
         "wireguard": _has_link_kind("wireguard"),

@@ -10,9 +10,9 @@ from typing import Any
 from appliance import haproxy
 
 Statistics = dict[str, dict[str, Any]]
-"""By load balancer: its own figures, and `servers`, by name, with theirs."""
+"""By load balancer: its own figures; `servers`, by name, with theirs; `groups`, by name, with `servers`."""
 _OWN = ":"
-"""Begins the names of sections that aren't the document's."""
+"""Begins the names of sections that aren't the document's, and leads from a load balancer's to a group's."""
 _COUNTS = {
     "sessions": "scur",
     "most_sessions": "smax",
@@ -20,7 +20,6 @@ _COUNTS = {
     "sessions_total": "stot",
     "bytes_received_total": "bin",
     "bytes_sent_total": "bout",
-    "refused_total": "dcon",
     "queued": "qcur",
 }
 _SERVER_COUNTS = {
@@ -46,10 +45,13 @@ def statistics() -> Statistics:
         return {}
     found: Statistics = {}
     for row in rows:
-        name, of = row["pxname"], row["svname"]
-        if name.startswith(_OWN):
+        of = row["svname"]
+        name, _, group = row["pxname"].partition(_OWN)
+        if not name:
             continue
         item = found.setdefault(name, {"servers": {}})
+        if group:
+            item = item.setdefault("groups", {}).setdefault(group, {"servers": {}})
         if of == _FRONT:
             item |= {"status": row["status"], **_figures(row, _COUNTS), **_responses(row)}
         elif of == _ALL:
@@ -107,7 +109,6 @@ def metrics() -> Iterator[Metric]:
         ("sessions_total", "Sessions so far"),
         ("bytes_received_total", "Bytes from clients"),
         ("bytes_sent_total", "Bytes to clients"),
-        ("refused_total", "Connections refused for where they came from"),
         ("queued", "Requests that wait for a server"),
     ):
         samples = [({"load_balancer": of}, item[name]) for of, item in found.items() if name in item]
@@ -128,11 +129,7 @@ def metrics() -> Iterator[Metric]:
 
 
 def _server_metrics(found: Statistics) -> Iterator[Metric]:
-    servers = [
-        ({"load_balancer": of, "server": name}, server)
-        for of, item in found.items()
-        for name, server in item["servers"].items()
-    ]
+    servers = [*_labelled(found)]
     up = [(labels, float(server["status"] in _TAKING)) for labels, server in servers]
     yield "load_balancer_server_up", "gauge", "1 for a server that takes new sessions", up
     for name, text in (
@@ -147,6 +144,16 @@ def _server_metrics(found: Statistics) -> Iterator[Metric]:
     ):
         samples = [(labels, server[name]) for labels, server in servers if name in server]
         yield f"load_balancer_server_{name}", _kind(name), text, samples
+
+
+def _labelled(found: Statistics) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """Servers, of load balancers and of their groups."""
+    for of, item in found.items():
+        for name, server in item["servers"].items():
+            yield {"load_balancer": of, "server": name}, server
+        for group, members in item.get("groups", {}).items():
+            for name, server in members["servers"].items():
+                yield {"load_balancer": of, "group": group, "server": name}, server
 
 
 def _kind(name: str) -> str:

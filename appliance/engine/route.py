@@ -17,6 +17,9 @@ from appliance.next_hop import NextHop
 from appliance.resources import Route
 
 KIND = "Route"
+_LOOPBACK = "lo"
+_HOST = 254
+"""RT_SCOPE_HOST, the kernel's linux/rtnetlink.h."""
 _ONLINK = 4
 """RTNH_F_ONLINK, rtnetlink(7)."""
 
@@ -136,6 +139,7 @@ def _gone(key: Key) -> Route:
         link=key.link or None,
         metric=key.metric,
         table=key.table,
+        local=key.link == _LOOPBACK,
         next_hops=tuple(NextHop(*hop) for hop in key.hops),
     )
 
@@ -177,6 +181,10 @@ def _arguments(route: Route, host: Host) -> dict[str, Any]:
         arguments["oif"] = host.link_index(route.link)
     if route.metric:
         arguments["priority"] = route.metric
+    if route.local:
+        arguments["type"] = "local"
+        if version == 4:
+            arguments["scope"] = _HOST
     return arguments
 
 

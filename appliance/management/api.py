@@ -178,6 +178,11 @@ def create_app(plane: Plane) -> Flask:
         with plane.agent(name) as agent:
             return app.json.response(agent.hits())
 
+    @app.get("/v1/appliances/<name>/load-balancers")
+    def load_balancers(name: str) -> Any:
+        with plane.agent(name) as agent:
+            return app.json.response(agent.load_balancers())
+
     @app.get("/v1/appliances/<name>/vpn")
     def vpn(name: str) -> Any:
         with plane.agent(name) as agent:

@@ -169,6 +169,10 @@ class Agent:
     def hits(self) -> Any:
         return self._decoded(self._request("GET", "/v1/hits")[1])
 
+    def load_balancers(self) -> dict[str, Any]:
+        """What they and their servers do."""
+        return self._json("GET", "/v1/load-balancers")
+
     def vpn(self) -> dict[str, Any]:
         """Its tunnels and their peers as they are now."""
         return self._json("GET", "/v1/vpn")

@@ -151,6 +151,26 @@ def hits(remote: Callable[[], Remote], name: str) -> None:
 
 @appliance.command()
 @click.argument("name")
+@click.pass_obj
+def load_balancers(remote: Callable[[], Remote], name: str) -> None:
+    """Its load balancers of tcp and http, and how their servers are."""
+    _, answer = ask(remote, "GET", f"{path(name)}/load-balancers")
+    table = Table("load balancer", "group", "server", "address", "status", "weight", "sessions", "so far")
+    for of, item in sorted(answer.items()):
+        table.add_row(escape(of), "", "", "", escape(item["status"]), "", *_sessions(item))
+        for group, members in [("", item), *sorted(item.get("groups", {}).items())]:
+            for server, seen in sorted(members["servers"].items()):
+                words = [of, group, server, seen["address"], seen["status"], str(seen["weight"])]
+                table.add_row(*map(escape, words), *_sessions(seen))
+    Console().print(table)
+
+
+def _sessions(seen: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{seen['sessions']:,}", f"{seen['sessions_total']:,}"
+
+
+@appliance.command()
+@click.argument("name")
 @click.option("--own", is_flag=True, help="Of a redundant pair this one's alone, not both together.")
 @click.pass_obj
 def usage(remote: Callable[[], Remote], name: str, own: bool) -> None:

@@ -86,7 +86,7 @@ def description() -> dict[str, Any]:
             parameters=[own],
         )
     }  # fmt: skip
-    for question in ("status", "health", "hits", "vpn"):
+    for question in ("status", "health", "hits", "load-balancers", "vpn"):
         paths[f"{one}/{question}"] = {"get": _operation(f"The agent's own {question}", 200, 404, 502)}
     kind = {"name": "kind", "in": "path", "required": True, "schema": {"enum": list(QUESTIONS)}}
     for question in ("explain", "diagnostics/{kind}"):

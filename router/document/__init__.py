@@ -22,6 +22,7 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.http_rules import HttpRule, Redirect
 from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
 from router.document.limits import Limit, Limits, Rate, Usual
 from router.document.load_balancing import (
@@ -31,6 +32,8 @@ from router.document.load_balancing import (
     LoadBalancing,
     Server,
     ServerCheck,
+    ServerGroup,
+    ServerTls,
     Stickiness,
     Timeouts,
 )
@@ -104,6 +107,7 @@ __all__ = [
     "Firewall",
     "FirewallRule",
     "GuestMetadata",
+    "HttpRule",
     "Ike",
     "IkeProposal",
     "Ikev2",
@@ -123,12 +127,15 @@ __all__ = [
     "PortForward",
     "PrivateGateway",
     "Rate",
+    "Redirect",
     "Redundancy",
     "RemoteAccess",
     "Reservation",
     "RouterDocument",
     "Server",
     "ServerCheck",
+    "ServerGroup",
+    "ServerTls",
     "SourceNat",
     "StaticNat",
     "Stickiness",

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field
 
 from appliance.address import DomainName, IpAddress, Name, Network
 from appliance.model import Keyed, Model, Secret
+from router.document.http_rules import HeaderName, HttpRule, Port, RequestUri
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0.1, le=86400)]
 """Rounded to milliseconds."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -31,8 +31,6 @@ Pem = Annotated[str, Field(pattern=PEM.pattern, max_length=_MOST_PEM)]
 """RFC 7468, without text around it."""
 SecretPem = Annotated[Secret, AfterValidator(_pem)]
 CookieName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
-CheckPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9/._~!*+,;=:@%?&-]{0,1023}$")]
 _STATUS = "[1-5][0-9]{2}(-[1-5][0-9]{2})?"
 Statuses = Annotated[str, Field(pattern=rf"^{_STATUS}(,{_STATUS})*$", max_length=100)]
 
@@ -109,6 +107,8 @@ class Tls(Model):
     certificates: Annotated[list[Name], Field(min_length=1, max_length=100)]
     """Of `certificates`. A client gets the one with the name it asks for (SNI, RFC 6066), else the first."""
     minimum_version: Literal["1.2", "1.3"] = "1.2"
+    http2: bool = True
+    """http: clients may choose HTTP/2 (ALPN, RFC 7301)."""
 
 
 class CookieStickiness(Model):
@@ -153,7 +153,7 @@ class Stickiness(Model):
 
 
 class HttpServerCheck(Model):
-    path: CheckPath = "/"
+    path: RequestUri = "/"
     method: Literal["GET", "HEAD", "OPTIONS"] = "GET"
     host: DomainName | None = None
     """The request's Host; absent: the load balancer's address."""
@@ -175,22 +175,47 @@ class ServerCheck(Model):
     """Absent: the server's."""
 
 
-class LoadBalancer(Model):
+class ServerTls(Model):
+    """Connections to servers are encrypted, those of health checks, too: TLS 1.2 or newer."""
+
+    verify: bool = True
+    """Whether a server must show a certificate of `authority` for `name`; without, anybody between could
+    answer in its place."""
+    authority: Pem | None = None
+    """Certificates of whoever issues servers theirs; itself, for a server's that nobody issued."""
+    name: DomainName | None = None
+    """Whose certificate is to be shown; servers are asked for it (SNI, RFC 6066)."""
+    http2: bool = False
+    """http: HTTP/2 with servers that offer it (ALPN, RFC 7301), HTTP/1.1 with others."""
+
+
+class ServerGroup(Model):
+    """Servers, and how one of them is chosen."""
+
+    algorithm: Literal["round-robin", "least-connections", "source"] = "round-robin"
+    """udp: `round-robin` is by chance, in the proportion of the weights."""
+    servers: Keyed[Name, Server] = {}
+    server_tls: ServerTls | None = None
+    """Absent: servers are spoken to in the clear; `tcp` passes a client's own TLS on."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Tells servers the client's address (HAProxy's PROXY protocol), which they must expect."""
+    stickiness: Stickiness | None = None
+    check: ServerCheck | None = None
+    """Absent: servers are taken to be up."""
+
+
+class LoadBalancer(ServerGroup):
     """Leads from one port of the router's to servers. What may use it from outside is the firewall's to say,
     as for a port forward. On an address of a guest interface it is an internal one."""
 
     address: IpAddress
     port: Port
     mode: Literal["tcp", "http", "udp"] = "tcp"
-    algorithm: Literal["round-robin", "least-connections", "source"] = "round-robin"
-    """udp: `round-robin` is by chance, in the proportion of the weights."""
-    servers: Keyed[Name, Server] = {}
+    groups: Keyed[Name, ServerGroup] = {}
+    """http: further servers, which requests are led to by `rules`; `servers` get all others."""
+    rules: Keyed[Name, HttpRule] = {}
+    """http: what becomes of requests for some hosts, or below some paths."""
     tls: Tls | None = None
-    proxy_protocol: Literal["v1", "v2"] | None = None
-    """Tells servers the client's address (HAProxy's PROXY protocol), which they must expect."""
-    stickiness: Stickiness | None = None
-    check: ServerCheck | None = None
-    """Absent: servers are taken to be up."""
     timeouts: Timeouts = Timeouts()
     max_connections: Count | None = None
     """At once; more wait to be accepted. Absent: as `load_balancing` says for all."""
@@ -200,3 +225,6 @@ class LoadBalancer(Model):
     """http: servers get the client's address as X-Forwarded-For, and X-Forwarded-Proto."""
     keep_alive: bool = True
     """http: connections are kept for further requests."""
+    transparent: bool = False
+    """tcp, http: servers see connections come from the client's own address, as udp's do anyway. They are to
+    answer by this router."""

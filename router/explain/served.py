@@ -24,16 +24,16 @@ def _listeners(document: RouterDocument) -> Iterator[Made]:
 
 
 def _balanced(document: RouterDocument) -> Iterator[Made]:
-    """Load balancers of udp. Which of its servers it is, is chance's or a hash's to say."""
+    """Load balancers: who may use them, and of udp where it is led. Which of its servers that is, is
+    chance's or a hash's to say."""
     for name, item in document.load_balancers.items():
-        if item.mode != "udp":
-            continue
-        version = 6 if ":" in item.address else 4
+        protocol, version = "udp" if item.mode == "udp" else "tcp", 6 if ":" in item.address else 4
         box = {"destination": span(item.address), "port": (item.port, item.port)}
         at = ("load_balancers", name)
-        for kind in ("chance", "source"):
+        for kind in ("chance", "source") if protocol == "udp" else ():
             yield Made(f"udp_{kind}{version}", box, pointer(*at))
-        yield Made(f"udp_limited{version}", box, pointer(*at, "source_cidrs"))
+        if item.source_cidrs:
+            yield Made(f"{protocol}_limited{version}", box, pointer(*at, "source_cidrs"))
 
 
 MAKERS: list[Maker] = [_listeners, _balanced]

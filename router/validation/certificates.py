@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from appliance import certificate
 from appliance.memo import per_key
 from appliance.model import Problem, pointer
-from router.document import Certificate, RouterDocument
+from router.document import Certificate, LoadBalancer, RouterDocument
 from router.document.load_balancing import PEM
 
 
@@ -32,6 +32,8 @@ def _shown(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], str, str
         yield ("certificates", name, "certificate"), f"Certificate {name}", item.certificate
         if item.chain is not None:
             yield ("certificates", name, "chain"), f"Certificate {name}", item.chain
+    for found in filter(None, _authorities(document.load_balancers).values()):
+        yield from found
     for name, tunnel in document.ipsec.items():
         if (own := tunnel.certificate) is not None:
             at, whose = ("ipsec", name, "certificate"), f"Tunnel {name}"
@@ -40,6 +42,19 @@ def _shown(document: RouterDocument) -> Iterator[tuple[tuple[str, ...], str, str
     if document.remote_access is not None and document.remote_access.ikev2 is not None:
         pem = document.remote_access.ikev2.certificate
         yield ("remote_access", "ikev2", "certificate"), "Remote access, its certificate", pem
+
+
+@per_key
+def _authorities(name: str, item: LoadBalancer) -> tuple[tuple[tuple[str, ...], str, str], ...]:
+    """Of servers' certificates."""
+    groups = {("load_balancers", name): item} | {
+        ("load_balancers", name, "groups", key): group for key, group in item.groups.items()
+    }
+    return tuple(
+        ((*at, "server_tls", "authority"), f"Load balancer {name}, its servers' authority", tls.authority)
+        for at, group in groups.items()
+        if (tls := group.server_tls) is not None and tls.authority is not None
+    )
 
 
 @per_key

@@ -2,31 +2,18 @@
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from appliance.address import port_range
 from appliance.memo import per_key
 from appliance.model import Problem, pointer
-from router.document import LoadBalancer, RouterDocument, Server
+from router.document import LoadBalancer, RouterDocument
 from router.network import GUEST, PRIVATE, PUBLIC, guest_networks
+from router.validation import http_rules, server_groups
+from router.validation.server_groups import IpNetwork, Surroundings
 
 _OWN_PORTS = {"tcp": (53, 80, 8080), "udp": (53, 67)}
 """Of names, metadata, passwords and leases, on the first address of a guest network."""
 _MOST_UDP_SERVERS = 256
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What else the document says that a load balancer depends on."""
-
-    addresses: frozenset[str]
-    served: frozenset[str]
-    """The addresses of guest networks that guests are served at."""
-    static: frozenset[str]
-    networks: tuple[IpNetwork, ...]
-    """Where guests are."""
-    certificates: frozenset[str]
 
 
 def problems(document: RouterDocument) -> Iterator[Problem]:
@@ -76,11 +63,19 @@ def _forwarded(document: RouterDocument) -> dict[tuple[str, str], list[tuple[int
 @per_key
 def _balancers(name: str, item: LoadBalancer, around: Surroundings) -> tuple[Problem, ...]:
     at = ("load_balancers", name)
+    title = _title(item)
     return (
         *_place(item, at, around),
         *_features(item, at),
-        *_stickiness(item, at),
-        *_servers(item, at, around),
+        *server_groups.problems(item, item, at, title, around),
+        *http_rules.problems(item, at, title),
+        *(
+            problem
+            for key, group in item.groups.items()
+            for problem in server_groups.problems(
+                group, item, (*at, "groups", key), f"{title}: group {key}", around
+            )
+        ),
     )
 
 
@@ -114,9 +109,13 @@ def _place(item: LoadBalancer, at: tuple[str, ...], around: Surroundings) -> Ite
 
 def _features(item: LoadBalancer, at: tuple[str, ...]) -> Iterator[Problem]:
     if item.mode == "udp":
-        for field in ("tls", "proxy_protocol", "check", "max_connections"):
+        for field in ("tls", "server_tls", "proxy_protocol", "check", "max_connections"):
             if getattr(item, field) is not None:
                 yield Problem(pointer(*at, field), f"{_title(item)}: udp has no {field.replace('_', ' ')}")
+        if item.transparent:
+            yield Problem(
+                pointer(*at, "transparent"), f"{_title(item)}: udp's servers see the client's address anyway"
+            )
         if item.algorithm == "least-connections":
             yield Problem(
                 pointer(*at, "algorithm"), f"{_title(item)}: udp has no connections that could be counted"
@@ -125,53 +124,6 @@ def _features(item: LoadBalancer, at: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem(
                 pointer(*at, "servers"), f"{_title(item)}: udp can have {_MOST_UDP_SERVERS} servers at most"
             )
-
-
-def _stickiness(item: LoadBalancer, at: tuple[str, ...]) -> Iterator[Problem]:
-    if item.stickiness is None:
-        return
-    at = (*at, "stickiness")
-    chosen = [kind for kind in ("cookie", "source", "header") if getattr(item.stickiness, kind) is not None]
-    if len(chosen) != 1:
-        yield Problem(pointer(*at), f"{_title(item)}: it is one of cookie, source and header")
-    for kind in chosen:
-        if kind != "source" and item.mode != "http":
-            yield Problem(pointer(*at, kind), f"{_title(item)}: only http has a {kind}")
-
-
-def _servers(item: LoadBalancer, at: tuple[str, ...], around: Surroundings) -> Iterator[Problem]:
-    seen: dict[tuple[str, int], str] = {}
-    for name, server in item.servers.items():
-        here = (*at, "servers", name)
-        address = ipaddress.ip_address(server.address)
-        ends = [network for network in around.networks if address in network]
-        if not ends or server.address in around.addresses:
-            yield Problem(
-                pointer(*here, "address"),
-                f"{_title(item)}: server {name}: {server.address} is on no guest network",
-            )
-        yield from _server(item, name, server, here)
-        where = (server.address, server.port or item.port)
-        if other := seen.get(where):
-            yield Problem(
-                pointer(*here, "address"),
-                f"{_title(item)}: server {name} has the address and port of server {other}",
-            )
-        seen.setdefault(where, name)
-
-
-def _server(item: LoadBalancer, name: str, server: Server, here: tuple[str, ...]) -> Iterator[Problem]:
-    if item.mode != "udp":
-        return
-    if (":" in server.address) != (":" in item.address):
-        yield Problem(
-            pointer(*here, "address"),
-            f"{_title(item)}: server {name}: udp can't be led to an address of the other family",
-        )
-    if server.max_connections is not None:
-        yield Problem(
-            pointer(*here, "max_connections"), f"{_title(item)}: server {name}: udp has no max connections"
-        )
 
 
 def _protocol(item: LoadBalancer) -> str:

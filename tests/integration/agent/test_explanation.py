@@ -238,14 +238,16 @@ def test_the_way_and_the_address_that_it_goes_out_with(ask: Any) -> None:
 
 def test_load_balancers(ask: Any) -> None:
     # What the router's own process serves, and what is led on to a server.
-    tcp = next(item for item in document("everything").load_balancers.values() if item.mode != "udp")
-    found = ask("10.1.1.9", tcp.address, port=tcp.port)
-    assert found.outcome == "delivered"
-    assert found.pointer.startswith("/load_balancers/")
-    found = ask("10.1.17.9", "203.0.113.7", protocol="udp", port=53)
-    assert told(found, "translate_destination") == ["/load_balancers/names/source_cidrs"]
-    found = ask("10.1.1.9", "2001:db8::5".replace("2001:db8::5", "203.0.113.7"), protocol="udp", port=53)
-    assert found.outcome == "dropped"
+    for address, port, name in (("203.0.113.5", 81, "users"), ("10.1.1.1", 5432, "internal")):
+        assert seen(ask("10.1.1.9", address, port=port)) == ("delivered", f"/load_balancers/{name}")
+    for source, address, fields, pointer in (
+        ("10.1.17.9", "203.0.113.5", {"port": 443}, "/load_balancers/shop/source_cidrs"),
+        ("fd00:1::9", "2001:db8::5", {"port": 25}, "/load_balancers/mail6/source_cidrs"),
+        ("10.1.17.9", "203.0.113.7", {"protocol": "udp", "port": 53}, "/load_balancers/names/source_cidrs"),
+    ):
+        found = ask(source, address, **fields)
+        assert seen(found) == ("dropped", pointer), found.as_json()
+        assert pointer in found.detail
     found = ask("fd00:1::9", "2001:db8::5", protocol="udp", port=53)
     assert told(found, "translate_destination") == ["/load_balancers/names6"]
     assert found.leaves is not None and found.leaves.destination == "fd00:1::10"

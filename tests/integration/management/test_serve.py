@@ -173,7 +173,7 @@ def test_agent_is_asked_through(service: Service, peer: Peer) -> None:
     assert service.ask("GET", "/v1/appliances/r1/status").json() == {"generation": 0, "state": "empty"}
     assert service.ask("GET", "/v1/appliances/r1/usage").json() == {"path": "/v1/usage"}
     assert service.ask("GET", "/v1/appliances/r1/hits").json() == {"path": "/v1/hits"}
-    for question in ("usage", "vpn"):
+    for question in ("usage", "load-balancers", "vpn"):
         answer = service.ask("GET", f"/v1/appliances/r1/{question}").json()
         assert answer == {"path": f"/v1/{question}"}
     assert service.ask("GET", "/v1/appliances/r1/health").json() == {"path": "/v1/health"}

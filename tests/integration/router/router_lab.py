@@ -371,7 +371,7 @@ class Lab:
         for network in running.get("metadata", {}).values():
             for guest in network.get("guests", {}).values():
                 guest.pop("password", None)
-        for section in ("ipsec", "remote_access"):
+        for section in ("certificates", "ipsec", "remote_access"):
             if section in running:
                 running[section] = self.pushed[section]
         if "redundancy" in running:

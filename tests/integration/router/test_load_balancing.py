@@ -250,10 +250,23 @@ def test_keep_alive(lab: Lab, webs: Webs) -> None:
 
 
 def test_only_from_chosen_sources(lab: Lab, webs: Webs) -> None:
-    balancing(lab, source_cidrs=["198.51.100.80/32"])
+    balancing(lab)
+    process = worker(lab)
+    lab.patch({"load_balancers": {"web": {"source_cidrs": ["198.51.100.80/32"]}}})
     assert curl(lab["net"], URL, "--interface", WEB) is not None
     assert curl(lab["net"], URL, "--interface", FAR, check=False) is None
-    assert curl(lab["net"], URL, check=False) is None
+    assert lab["net"].refused(PUBLIC, PORT)
+    question = {"from": FAR, "to": PUBLIC, "port": PORT}
+    said = lab.request("POST", "/v1/explain", question).json
+    assert (said["outcome"], said["pointer"]) == ("dropped", "/load_balancers/web/source_cidrs"), said
+    said = lab.request("POST", "/v1/explain", {**question, "from": WEB}).json
+    assert said["outcome"] == "delivered", said
+    lab.patch({"load_balancers": {"web": {"source_cidrs": ["198.51.100.99/32"]}}})
+    assert curl(lab["net"], URL, "--interface", FAR) is not None
+    assert lab["net"].refused(PUBLIC, PORT, source=WEB)
+    lab.patch({"load_balancers": {"web": {"source_cidrs": None}}})
+    assert curl(lab["net"], URL, "--interface", WEB) is not None
+    assert worker(lab) == process, "all of it without another process"
 
 
 def test_connection_limits(lab: Lab, webs: Webs) -> None:

@@ -239,7 +239,7 @@ def test_ways(route: str, source: str, link_in: str, pointers: list[str]) -> Non
     assert explain.origins(EVERYTHING, led) == pointers
 
 
-UNEXPLAINED = ("limited", "pair", "peers4", "peers6", "routed4", "udp_sources", "way_out")
+UNEXPLAINED = ("limited", "pair", "peers4", "peers6", "routed4", "udp_sources", "tcp_sources", "way_out")
 """Sets that say by which way something goes, or are named by their chain."""
 
 

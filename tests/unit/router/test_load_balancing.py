@@ -68,7 +68,6 @@ def test_it_is_listened_on_where_the_document_says() -> None:
         ({"max_connections": 7}, "maxconn 7"),
         ({"timeouts": {"server": 1.5}}, "timeout server 1500ms"),
         ({"timeouts": {"request": 3}}, "timeout http-request 3000ms"),
-        ({"source_cidrs": ["192.0.2.0/24"]}, "tcp-request connection reject unless from_there"),
         ({}, "option forwardfor"),
         ({"keep_alive": False}, "option httpclose"),
         ({"stickiness": {"cookie": {"name": "S"}}}, "cookie S insert indirect nocache"),
@@ -121,6 +120,8 @@ def test_tls_shows_what_it_is_told_to_and_nothing_else() -> None:
     assert "ssl crt www.pem ssl-min-ver TLSv1.2 alpn h2,http/1.1" in found.backends["web"].text
     www = value["certificates"]["www"]
     assert found.certificates == {"www.pem": www["certificate"] + www["chain"] + www["key"]}
+    plain = balancers(one(tls={"certificates": ["www"], "http2": False}))
+    assert plain.backends["web"].text.splitlines()[1].endswith("alpn http/1.1")
     passed = one(mode="tcp", tls={"certificates": ["www"]})
     assert "alpn" not in balancers(passed).backends["web"].text
 

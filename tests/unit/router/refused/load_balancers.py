@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.examples import example
 from tests.unit.router.refused import Case
 
 
@@ -12,6 +13,22 @@ def balancer(**fields: Any) -> dict[str, Any]:
 
 def server(**fields: Any) -> dict[str, Any]:
     return balancer(servers={"s": fields})
+
+
+def http(**fields: Any) -> dict[str, Any]:
+    return balancer(mode="http", **fields)
+
+
+def rules(**fields: Any) -> dict[str, Any]:
+    groups = {"api": {"servers": {"s": {"address": "10.1.1.10"}}}}
+    return http(groups=groups, rules={"r": {"number": 1, **fields}})
+
+
+ISSUER = example("everything")["certificates"]["www"]["chain"]
+
+
+def secured(**fields: Any) -> dict[str, Any]:
+    return balancer(server_tls=fields)
 
 
 CASES: list[Case] = [
@@ -109,5 +126,78 @@ CASES: list[Case] = [
         ),
         "/load_balancers/new/servers",
         "udp can have 256 servers at most",
+    ),
+    (
+        balancer(mode="udp", transparent=True),
+        "/load_balancers/new/transparent",
+        "udp's servers see the client's address anyway",
+    ),
+    (
+        balancer(transparent=True, servers={"s": {"address": "fd00:1::9"}}),
+        "/load_balancers/new/servers/s/address",
+        "server s: it can't be shown a client's address of the other family",
+    ),
+    (
+        balancer(address="10.1.1.1", transparent=True),
+        "/load_balancers/new/servers/s/address",
+        "server s: it would answer clients of its own network past the router",
+    ),
+    (balancer(groups={"g": {}}), "/load_balancers/new/groups", "only http has groups"),
+    (
+        balancer(rules={"r": {"number": 1, "redirect": {"port": 9}}}),
+        "/load_balancers/new/rules",
+        "only http has rules",
+    ),
+    (
+        http(groups={"g": {"servers": {"s": {"address": "10.9.9.9"}}}}),
+        "/load_balancers/new/groups/g/servers/s/address",
+        "group g: server s: 10.9.9.9 is on no guest network",
+    ),
+    (
+        http(groups={"g": {"stickiness": {}}}),
+        "/load_balancers/new/groups/g/stickiness",
+        "group g: it is one of cookie, source and header",
+    ),
+    (rules(), "/load_balancers/new/rules/r", "rule r: it is one of group and redirect"),
+    (
+        rules(group="api", redirect={"scheme": "https"}),
+        "/load_balancers/new/rules/r",
+        "rule r: it is one of group and redirect",
+    ),
+    (rules(group="gone"), "/load_balancers/new/rules/r/group", "there is no group gone"),
+    (rules(redirect={}), "/load_balancers/new/rules/r/redirect", "where the client is already"),
+    (
+        rules(redirect={"scheme": "http", "port": 7}),
+        "/load_balancers/new/rules/r/redirect",
+        "where the client is already",
+    ),
+    (
+        http(rules={name: {"number": 3, "redirect": {"port": 9}} for name in "ab"}),
+        "/load_balancers/new/rules/b/number",
+        "rule b: number 3 is a's, too",
+    ),
+    (rules(group="api", hosts=["*"]), "/load_balancers/new/rules/r/hosts/0", "pattern"),
+    (rules(group="api", hosts=["a.*.example"]), "/load_balancers/new/rules/r/hosts/0", "pattern"),
+    (rules(group="api", paths=["shop"]), "/load_balancers/new/rules/r/paths/0", "pattern"),
+    (rules(group="api", paths=["/a?b"]), "/load_balancers/new/rules/r/paths/0", "pattern"),
+    (rules(group="api", headers={"X-A": "a b"}), "/load_balancers/new/rules/r/headers/X-A", "pattern"),
+    (rules(redirect={"status": 200}), "/load_balancers/new/rules/r/redirect/status", "301, 302"),
+    (secured(name="a.example"), "/load_balancers/new/server_tls", "takes an authority and a name"),
+    (secured(authority=ISSUER), "/load_balancers/new/server_tls", "takes an authority and a name"),
+    (
+        secured(verify=False, authority="-----BEGIN X-----\nAAAA\n-----END X-----\n"),
+        "/load_balancers/new/server_tls/authority",
+        "no authority has a say where nothing is verified",
+    ),
+    (
+        secured(name="a.example", authority="-----BEGIN X-----\nAAAA\n-----END X-----\n"),
+        "/load_balancers/new/server_tls/authority",
+        "there is no certificate in PEM",
+    ),
+    (secured(verify=False, http2=True), "/load_balancers/new/server_tls/http2", "only http has HTTP/2"),
+    (
+        balancer(mode="udp", server_tls={"verify": False}),
+        "/load_balancers/new/server_tls",
+        "udp has no server tls",
     ),
 ]
