@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.admission import Admission, Admitted, Gate
+from appliance.admission import Admission, Admitted, Gate, Users
 from appliance.shaping import Shaping
 
 
@@ -151,6 +151,7 @@ class Ruleset:
     admitted: tuple[Admitted, ...] = ()
     """What is let in whatever the sets hold."""
     gates: tuple[Gate, ...] = ()
+    users: Users | None = None
     ended: tuple[str, ...] = ()
     """Sets, for IPv4 and IPv6, that are told the answers of TCP connections that were ended: source, port,
     destination, port. So that no answer begins them anew the other way round."""
@@ -282,6 +283,11 @@ class WireGuard:
     resolvers: tuple[str, ...] = ()
     """DNS servers, as ADDRESS or ADDRESS#PORT, that know the names in endpoints."""
     peers: tuple[WireGuardPeer, ...] = ()
+
+    @property
+    def daemon(self) -> str:
+        """The unit that it is where the kernel has no WireGuard."""
+        return f"sysvm-wireguard@{self.link}.service"
 
 
 def is_named(endpoint: str) -> bool:

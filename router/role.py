@@ -20,6 +20,7 @@ from router import (
     redundancy,
     remote_access,
     ruleset,
+    tunnel_filter,
     ways_out,
     wireguard,
 )
@@ -40,6 +41,7 @@ SERVICES = [
     wireguard,
     ipsec,
     remote_access,
+    tunnel_filter,
     l2tp,
     accounting,
     packet_log,

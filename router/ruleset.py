@@ -49,6 +49,7 @@ _KERNEL = {
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
     ways = ways_out.ways_out(document)
+    filtered = tunnel_filter.tunnel_filter(document)
     text = acl.text(document) + render(
         "nftables/router.nft.j2",
         networks=networks,
@@ -69,7 +70,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         tunnel_links=list(document.wireguard),
         named=list(document.dns),
         reachable=wireguard.reachable(document),
-        ipsec_tunnels=tunnel_filter.tunnel_filter(document),
+        ipsec_tunnels=filtered,
     )
     elements = {
         **port_forward.elements(document),
@@ -91,6 +92,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         admissions=admission.admissions(document),
         admitted=admission.admitted(document),
         gates=gates.gates(document),
+        users=tunnel_filter.users(document),
         ended=("ended4", "ended6"),
     )
     for name, value in _KERNEL.items():

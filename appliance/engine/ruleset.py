@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import disk
-from appliance.engine import flows
+from appliance.engine import flows, users
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.resources import Limit, Ruleset
@@ -72,6 +72,7 @@ def _exists(host: Host, table: str) -> bool:
 
 def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
     observed = _observe(ruleset.table, host)
+    ruleset = users.settled(ruleset, observed.elements if observed is not None else {})
     if observed is None or _stale(ruleset, observed, host) or _much_goes(ruleset, observed):
         count = sum(map(len, ruleset.elements.values()))
         yield Change(
@@ -281,6 +282,8 @@ def _sent(ruleset: Ruleset) -> str:
 
 
 def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
+    # Whoever has come meanwhile must not be locked out by it.
+    ruleset = users.settled(ruleset, ruleset.elements)
     if observed is not None:
         flows.note(flows.gone(ruleset, observed.elements), host)
     _forget(ruleset, host)
@@ -345,11 +348,16 @@ def _delta(ruleset: Ruleset, observed: Observed) -> tuple[str, str]:
             for key, mapped in want.items()
             if key not in have or have[key] != mapped or mapped in unlike
         ]
+        # What users reach a script may change at any time.
+        moving = ruleset.users is not None and name in ruleset.users.sets
         if gone:
             keys = ", ".join(key for key, _ in gone)
+            if moving:
+                deleted.append(f"add element inet {ruleset.table} {name} {{ {keys} }}\n")
             deleted.append(f"delete element inet {ruleset.table} {name} {{ {keys} }}\n")
         if come:
-            created.append(f"create element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
+            verb = "add" if moving else "create"
+            created.append(f"{verb} element inet {ruleset.table} {name} {{ {_listed(come)} }}\n")
         added, removed = added + len(come), removed + len(gone)
     deleted += [f"delete limit inet {ruleset.table} {name}\n" for name in sorted(unlike)]
     limits = [
