@@ -21,6 +21,7 @@ from router import (
     remote_access,
     ruleset,
     tunnel_filter,
+    tunnel_names,
     ways_out,
     wireguard,
 )
@@ -42,6 +43,7 @@ SERVICES = [
     ipsec,
     remote_access,
     tunnel_filter,
+    tunnel_names,
     l2tp,
     accounting,
     packet_log,

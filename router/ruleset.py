@@ -18,6 +18,7 @@ from router import (
     port_forward,
     redundancy,
     tunnel_filter,
+    tunnel_names,
     udp_balancing,
     ways_out,
     wireguard,
@@ -71,6 +72,8 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         named=list(document.dns),
         reachable=wireguard.reachable(document),
         ipsec_tunnels=filtered,
+        names=tunnel_names.servers(document),
+        names_from=[*document.wireguard, *(filtered.links if filtered is not None else ())],
     )
     elements = {
         **port_forward.elements(document),

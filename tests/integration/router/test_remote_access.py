@@ -183,6 +183,13 @@ def test_each_user_reaches_what_is_his(lab: Lab, peers: Peers) -> None:
     assert lab["laptop"].ask("10.1.2.10", 80) == f"vm3:80 saw {hers}"
     assert until(lambda: lab["laptop"].ping("fd00:1::10"))
     assert lab["phone"].ask("10.1.2.10", 80) == f"vm3:80 saw {his}"
+    # Names, by both families and both ways.
+    for server in ("10.1.1.1", "fd00:1::1"):
+        for tcp in (False, True):
+            answer = until(lambda: lab["laptop"].dig("vm2.a.example", server=server, tcp=tcp))  # noqa: B023
+            assert answer == ["10.1.1.11"]
+        assert lab["phone"].refused(server, 53) and lab["phone"].refused(server, 1053)
+    assert lab["phone"].dig("r1.b.example", server="10.1.2.1", tcp=True) == ["10.1.2.1"]
     # Nor is he reached from elsewhere, or by the other family; the router's own names neither.
     assert lab["phone"].refused("10.1.1.10", 80)
     assert not lab["phone"].ping("fd00:1::10")
