@@ -26,7 +26,7 @@ from router import (
     wireguard,
 )
 from router.document import RouterDocument
-from router.validation import lapsed, problems
+from router.validation import lapsed, problems, warnings
 
 Document = RouterDocument
 
@@ -94,4 +94,5 @@ __all__ = [
     "origins",
     "problems",
     "settled",
+    "warnings",
 ]
