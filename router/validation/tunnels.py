@@ -5,7 +5,7 @@ those of users' pools also against IPsec's tunnels, and L2TP's against all. Here
 """
 
 import ipaddress
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from appliance.address import span
@@ -23,7 +23,7 @@ def problems(document: RouterDocument) -> Iterator[Problem]:
     ipsec = [*_sites(document), *_users(document)]
     wireguard = list(_wireguard(document))
     yield from _meeting(ipsec, _in_order(_of_wireguard(document)))
-    yield from _meeting(wireguard, _in_order(_of_routes(document)))
+    yield from _led_elsewhere(document, wireguard)
     yield from _meeting([*ipsec, *_l2tp(document), *wireguard], _in_order(_of_paths(document)))
 
 
@@ -40,6 +40,23 @@ def _meeting(said: Sequence[_Said], owned: Sequence[_Owned]) -> Iterator[Problem
         (other, _, end), text, whose = owned[place - 1] if place else ((0, 0, 0), "", "")
         if other == version and end >= first:
             yield Problem(at, f"{begun}: {network} overlaps {text} of {whose}")
+
+
+def _led_elsewhere(document: RouterDocument, said: Sequence[_Said]) -> Iterator[Problem]:
+    """Of WireGuard's networks those that a route leads somewhere else, or a part of them: nobody outside of
+    a tunnel may send from there. A route that is wider takes nothing from them."""
+    routes = sorted((*_span(route.destination), name) for name, route in document.routes.items())
+    for at, begun, network in said if routes else ():
+        if network.endswith("/0"):
+            continue
+        version, first, last = _span(network)
+        for other, start, end, name in routes[bisect_left(routes, (version, first)) :]:
+            if other != version or start > last:
+                break
+            if end <= last:
+                led = document.routes[name].destination
+                yield Problem(at, f"{begun}: {network} overlaps {led} of route {name}")
+                break
 
 
 def _in_order(owned: Iterator[_Owned]) -> list[_Owned]:
@@ -84,12 +101,6 @@ def _of_wireguard(document: RouterDocument) -> Iterator[_Owned]:
         for network in (*map(str, pools(section)), *behind(section)):
             if not network.endswith("/0"):
                 yield _span(network), network, f"tunnel {link}"
-
-
-def _of_routes(document: RouterDocument) -> Iterator[_Owned]:
-    for name, route in document.routes.items():
-        if not route.destination.endswith("/0"):
-            yield _span(route.destination), route.destination, f"route {name}"
 
 
 def _of_paths(document: RouterDocument) -> Iterator[_Owned]:
