@@ -1,5 +1,6 @@
 """What lets connections in, as the packet filter has it in sets: those end that nothing lets in any more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,3 +58,14 @@ class Gate:
     """Fields, each with a network: connections with one of these don't meet the list, either."""
     exempt: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Nor do those with all of these, fields with what they are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Users:
+    """Remote users who may not all reach the same. Who has which address only shows as they come: a script
+    then adds (network, address) to one of two sets, which also holds what it was told of others."""
+
+    sets: tuple[str, str]
+    """For IPv4 and IPv6."""
+    reached: Mapping[str, tuple[str, ...]]
+    """By user, networks as nft lists them."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.admission import Admission, Admitted, Gate
-from appliance.next_hop import NextHop, Watch
+from appliance.admission import Admission, Admitted, Gate, Users
+from appliance.route import Route
 from appliance.shaping import Shaping
 
 
@@ -89,28 +89,6 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
-    """A route (rtnetlink RTM_NEWROUTE); `destination` is a CIDR, `0.0.0.0/0` the default route. `onlink`:
-    the gateway is on the link, whatever addresses that has. In place of a gateway it has `next_hops` for
-    flows to be shared out (RTA_MULTIPATH). With a `watch` only those hops are in it that answer. `local`: it
-    leads to this machine itself, by the link `lo`."""
-
-    destination: str
-    gateway: str | None = None
-    link: str | None = None
-    metric: int = 0
-    table: int = 254
-    onlink: bool = False
-    local: bool = False
-    next_hops: tuple[NextHop, ...] = ()
-    watch: Watch | None = None
-
-    @property
-    def hops(self) -> tuple[NextHop, ...]:
-        return (NextHop(self.gateway, self.link),) if self.gateway and self.link else self.next_hops
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
     """A policy routing rule (rtnetlink RTM_NEWRULE): look up `table` for packets from `source`, that came by
     `link` and have this `mark`. Routes no longer than `suppress_prefix_length` aren't found by it: 0 is the
@@ -161,6 +139,7 @@ class Ruleset:
     admitted: tuple[Admitted, ...] = ()
     """What is let in whatever the sets hold."""
     gates: tuple[Gate, ...] = ()
+    users: Users | None = None
     ended: tuple[str, ...] = ()
     """Sets, for IPv4 and IPv6, that are told the answers of TCP connections that were ended: source, port,
     destination, port. So that no answer begins them anew the other way round."""
@@ -296,6 +275,11 @@ class WireGuard:
     resolvers: tuple[str, ...] = ()
     """DNS servers, as ADDRESS or ADDRESS#PORT, that know the names in endpoints."""
     peers: tuple[WireGuardPeer, ...] = ()
+
+    @property
+    def daemon(self) -> str:
+        """The unit that it is where the kernel has no WireGuard."""
+        return f"sysvm-wireguard@{self.link}.service"
 
 
 def is_named(endpoint: str) -> bool:

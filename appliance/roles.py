@@ -45,6 +45,10 @@ class Role(Protocol):
         """What was right once and isn't any more, but for what `running` has, too."""
         ...
 
+    def warnings(self, document: Any) -> list[Problem]:
+        """What isn't as it should be in a document that runs, and is no reason to refuse it."""
+        ...
+
     def origins(self, document: Any, stage: Any) -> Sequence[str]:
         """The places of the document (RFC 6901) that a verdict about a packet comes from; see
         agent/explanation.py."""

@@ -24,6 +24,9 @@ def _tunnels(version: int) -> Mapping[str, Admission]:
         f"tunnel_pairs{version}": Admission(
             f"tunnels{version}", ("source", "reply_source"), back=("reply_source", "source")
         ),
+        f"user_pairs{version}": Admission(
+            f"tunnels{version}", ("source", "reply_source"), back=("reply_source", "source")
+        ),
         f"peers{version}": Admission(f"peers{version}", ("source",), back=("reply_source",)),
         f"peers_source_nat{version}": Admission(
             f"peers_source_nat{version}", ("source",), ("reply_destination",)

@@ -13,7 +13,7 @@ from appliance.address import span
 from appliance.admission import Gate
 from appliance.memo import per_sections
 from appliance.services.interfaces import links_towards
-from router import acl, wireguard
+from router import acl, remote_access, wireguard
 from router.acl import Direction, Lookup
 from router.document import RouterDocument
 from router.forwarding import forwarding
@@ -125,7 +125,7 @@ def behind(document: RouterDocument) -> Mapping[str, list[str]]:
     for tunnel in document.ipsec.values():
         found.setdefault(tunnel.link or SHARED_LINK, []).extend(tunnel.remote_subnets)
     if document.remote_access is not None:
-        found.setdefault(SHARED_LINK, []).extend(document.remote_access.pool)
+        found.setdefault(SHARED_LINK, []).extend(remote_access.pools(document.remote_access))
     return found
 
 

@@ -9,16 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from appliance.memo import per_item
-from appliance.resources import (
-    Connection,
-    PrivateKey,
-    Resource,
-    Route,
-    Setting,
-    SharedSecret,
-    TunnelLink,
-    Unit,
-)
+from appliance.resources import Connection, PrivateKey, Resource, Setting, SharedSecret, TunnelLink, Unit
+from appliance.route import Route
 from router.document import EspProposal, IkeProposal, RouterDocument, Tunnel
 from router.document.ipsec import is_aead
 from router.listening import Listener

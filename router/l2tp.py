@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from appliance.memo import per_key
-from appliance.resources import Connection, File, L2tpServer, Resource, Route, Setting, SharedSecret, Unit
+from appliance.resources import Connection, File, L2tpServer, Resource, Setting, SharedSecret, Unit
+from appliance.route import Route
 from appliance.template import render
 from router.document import L2tp, RemoteAccess, RouterDocument, User
 from router.ipsec import SHARED_LINK

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, MetadataCheck
-from appliance.resources import Address, Connection, File, Leases, Resource, Route, Setting, Sysctl, Unit
+from appliance.resources import Address, Connection, File, Leases, Resource, Setting, Sysctl, Unit, WireGuard
+from appliance.route import Route
 from appliance.template import render
 from router.document import Redundancy, RouterDocument
 from router.elements import Elements
@@ -60,6 +61,7 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
         return
     virtual: list[Address] = []
     units: list[str] = []
+    tunnels: dict[str, str] = {}
     for resource in wanted:
         match resource:
             case Address() if is_shared(document, resource.link):
@@ -77,8 +79,10 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
                 continue
             case Unit():
                 units.append(resource.name)
+            case WireGuard():
+                tunnels[resource.link] = resource.daemon
         yield resource
-    yield from _resources(document, redundancy, virtual, units)
+    yield from _resources(document, redundancy, virtual, units, tunnels)
 
 
 def _links(route: Route) -> list[str]:
@@ -87,7 +91,11 @@ def _links(route: Route) -> list[str]:
 
 
 def _resources(
-    document: RouterDocument, redundancy: Redundancy, virtual: list[Address], units: list[str]
+    document: RouterDocument,
+    redundancy: Redundancy,
+    virtual: list[Address],
+    units: list[str],
+    tunnels: Mapping[str, str],
 ) -> Iterator[Resource]:
     ways = paths(document)
     for link, path in ways.items():
@@ -103,7 +111,8 @@ def _resources(
         check=("keepalived", "--config-test", "--use-file={}"),
     )
     yield File(path=_CONNTRACKD, content=_conntrackd(document, redundancy))
-    yield File(path=_PAIR, content=_pair(document, redundancy, virtual, units), mode=0o600, secret=True)
+    yield File(path=_PAIR, content=_pair(document, redundancy, virtual, units, tunnels),
+               mode=0o600, secret=True)  # fmt: skip
     connections, pair, vrrp = _UNITS
     yield Unit(name=connections, restart_on=(_CONNTRACKD,), links=(redundancy.sync,))
     yield Unit(name=pair)
@@ -169,7 +178,13 @@ def _conntrackd(document: RouterDocument, redundancy: Redundancy) -> str:
     )  # fmt: skip
 
 
-def _pair(document: RouterDocument, redundancy: Redundancy, virtual: list[Address], units: list[str]) -> str:
+def _pair(
+    document: RouterDocument,
+    redundancy: Redundancy,
+    virtual: list[Address],
+    units: list[str],
+    tunnels: Mapping[str, str],
+) -> str:
     """What router/pair reads."""
     ways = paths(document)
     tracking = redundancy.tracking
@@ -190,6 +205,8 @@ def _pair(document: RouterDocument, redundancy: Redundancy, virtual: list[Addres
         "gateways": [[link, gateway] for link in links for gateway in document.interfaces[link].gateways]
         if tracking.gateways else [],
         "daemons": sorted(set(units) - set(_NOT_TRACKED)) if tracking.daemons else [],
+        # Only where the kernel hasn't made them.
+        "tunnels": dict(sorted(tunnels.items())) if tracking.daemons else {},
         "seconds": tracking.seconds,
     }  # fmt: skip
     return json.dumps(value, indent=2, sort_keys=True) + "\n"

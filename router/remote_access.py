@@ -4,7 +4,8 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 from appliance.memo import per_key
-from appliance.resources import AddressPool, Connection, PrivateKey, Resource, Route, Setting, SharedSecret
+from appliance.resources import AddressPool, Connection, PrivateKey, Resource, Setting, SharedSecret
+from appliance.route import Route
 from router.document import Ikev2, RemoteAccess, RouterDocument, User
 from router.ipsec import SHARED_LINK
 from router.network import GUEST
@@ -18,6 +19,7 @@ _IKE = ["aes256gcm16-prfsha384-ecp384", "aes256gcm16-prfsha256-ecp256", "aes256g
 _ESP = ["aes256gcm16-ecp256", "aes256gcm16-modp2048", "aes256gcm16", "aes256-sha256-modp2048",
         "aes256-sha256"]  # fmt: skip
 _DEAD_SECONDS = 30
+BEGUN = "/usr/lib/sysvm-router/user-begun"
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
@@ -41,20 +43,43 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     yield from (secrets[name] for name in access.users)
     yield Connection(
         name=CONNECTION,
-        settings=_settings(access, access.ikev2, subnets(document, access)),
+        settings=_settings(access, access.ikev2, negotiated(document, access)),
         link=SHARED_LINK,
         users=True,
     )
 
 
 def subnets(document: RouterDocument, access: RemoteAccess) -> list[str]:
-    """What users reach behind the router."""
-    return access.subnets or [
+    """What users reach behind the router that don't say it themselves."""
+    return access.subnets or guests(document, sorted(document.interfaces))
+
+
+def guests(document: RouterDocument, links: Sequence[str]) -> list[str]:
+    """The networks of those links that are guests', of both families."""
+    return [
         str(ipaddress.ip_interface(address).network)
-        for link, interface in sorted(document.interfaces.items())
-        if link.startswith(GUEST)
-        for address in interface.addresses
+        for link in links
+        if link.startswith(GUEST) and link in document.interfaces
+        for address in document.interfaces[link].addresses
     ]
+
+
+def reached(document: RouterDocument, access: RemoteAccess, user: User) -> list[str]:
+    """The networks that a user reaches."""
+    return subnets(document, access) if user.reach is None else guests(document, user.reach)
+
+
+def by_user(access: RemoteAccess) -> bool:
+    """Whether users don't all reach the same."""
+    return any(user.reach is not None for user in access.users.values())
+
+
+def negotiated(document: RouterDocument, access: RemoteAccess) -> list[str]:
+    """What any user reaches: all have one connection, whose networks are the same whoever comes."""
+    own = [
+        network for user in access.users.values() if user.reach for network in guests(document, user.reach)
+    ]
+    return list(dict.fromkeys([*subnets(document, access), *own]))
 
 
 def _of_family(addresses: list[str], network: str) -> list[str]:
@@ -95,6 +120,8 @@ def _settings(access: RemoteAccess, server: Ikev2, reached: Sequence[str]) -> di
                 "esp_proposals": _ESP,
                 "start_action": "none",
                 "dpd_action": "clear",
+                # Lets him through to what he reaches, where users differ in that.
+                "updown": BEGUN,
             }
         },
     }  # fmt: skip

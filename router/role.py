@@ -22,11 +22,13 @@ from router import (
     remote_access,
     ruleset,
     transparent,
+    tunnel_filter,
+    tunnel_names,
     ways_out,
     wireguard,
 )
 from router.document import RouterDocument
-from router.validation import lapsed, problems
+from router.validation import lapsed, problems, warnings
 
 Document = RouterDocument
 
@@ -43,6 +45,8 @@ SERVICES = [
     wireguard,
     ipsec,
     remote_access,
+    tunnel_filter,
+    tunnel_names,
     l2tp,
     accounting,
     packet_log,
@@ -95,4 +99,5 @@ __all__ = [
     "origins",
     "problems",
     "settled",
+    "warnings",
 ]

@@ -21,6 +21,7 @@ from router import (
     redundancy,
     transparent,
     tunnel_filter,
+    tunnel_names,
     udp_balancing,
     ways_out,
     wireguard,
@@ -53,6 +54,7 @@ _KERNEL = {
 def resources(document: RouterDocument) -> Iterator[Resource]:
     networks = list(guest_networks(document))
     ways = ways_out.ways_out(document)
+    filtered = tunnel_filter.tunnel_filter(document)
     text = acl.text(document) + render(
         "nftables/router.nft.j2",
         networks=networks,
@@ -75,8 +77,10 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         tunnel_links=list(document.wireguard),
         named=list(document.dns),
         reachable=wireguard.reachable(document),
-        ipsec_tunnels=tunnel_filter.tunnel_filter(document),
+        ipsec_tunnels=filtered,
         transparent_mark=transparent.MARK if transparent.is_used(document) else 0,
+        names=tunnel_names.servers(document),
+        names_from=[*document.wireguard, *(filtered.links if filtered is not None else ())],
     )
     elements = {
         **port_forward.elements(document),
@@ -99,6 +103,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         admissions=admission.admissions(document),
         admitted=admission.admitted(document),
         gates=(*gates.gates(document), *firewall_gates.firewall_gates(document)),
+        users=tunnel_filter.users(document),
         ended=("ended4", "ended6"),
         counting=acl.counting(document) | firewall.COUNTING,
     )

@@ -6,7 +6,8 @@ HAProxy's configuration manual, `source`.
 from collections.abc import Iterator
 
 from appliance.memo import per_key, per_sections
-from appliance.resources import Resource, Route, Rule
+from appliance.resources import Resource, Rule
+from appliance.route import Route
 from appliance.services.interfaces import default_route
 from router.document import LoadBalancer, RouterDocument
 

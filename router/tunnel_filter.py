@@ -1,9 +1,11 @@
 """What may pass between tunnels and networks: pairs of networks, as elements of nft sets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from appliance.address import span
+from appliance.admission import Users
+from appliance.resources import File, Resource
 from router import remote_access
 from router.document import RouterDocument
 from router.elements import Box, Elements, collapsed, parts, span_text
@@ -11,6 +13,9 @@ from router.ipsec import SHARED_LINK, pairs
 
 PPP_LINKS = "ppp*"
 """Of users by L2TP, as nft calls them all."""
+USER_SETS = ("user_pairs4", "user_pairs6")
+REACH = "/run/sysvm/users/reach"
+"""Lines of a user's name and networks; `images/router/rootfs/usr/lib/sysvm-router/user-begun` reads them."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,10 @@ class TunnelFilter:
     """Whether remote users reach the internet through the router."""
     l2tp: str | None
     """The address that is spoken to by L2TP."""
+    by_user: bool
+    """Whether remote users don't all reach the same, and pass by pairs of their own."""
+    pools: tuple[str, ...]
+    """That users have addresses of."""
 
 
 def tunnel_filter(document: RouterDocument) -> TunnelFilter | None:
@@ -41,6 +50,8 @@ def tunnel_filter(document: RouterDocument) -> TunnelFilter | None:
         },
         full_tunnel=access is not None and access.full_tunnel,
         l2tp=l2tp,
+        by_user=access is not None and remote_access.by_user(access),
+        pools=tuple(remote_access.pools(access)) if access is not None else (),
     )
 
 
@@ -75,8 +86,40 @@ def _boxes(document: RouterDocument, version: int) -> Iterator[Box]:
         for pair in pairs(tunnel.local_subnets, tunnel.remote_subnets)
     ]
     access = document.remote_access
-    if access is not None:
+    # Where users differ in what they reach, those of each are there as he is.
+    if access is not None and not remote_access.by_user(access):
         found += pairs(remote_access.subnets(document, access), remote_access.pools(access))
     for pair in found:
         if (":" in pair[0]) == (version == 6):
             yield tuple(map(span, pair))
+
+
+def users(document: RouterDocument) -> Users | None:
+    """None where all of them reach the same."""
+    access = document.remote_access
+    if access is None or not remote_access.by_user(access):
+        return None
+    # Of many users few differ.
+    listed: dict[tuple[str, ...], tuple[str, ...]] = {}
+    reached = {}
+    for name, user in access.users.items():
+        networks = tuple(remote_access.reached(document, access, user))
+        if networks not in listed:
+            listed[networks] = tuple(_texts(networks))
+        reached[name] = listed[networks]
+    return Users(sets=USER_SETS, reached=reached)
+
+
+def _texts(networks: Iterable[str]) -> Iterator[str]:
+    """Without overlap, as nft lists them."""
+    networks = list(networks)
+    for version in (4, 6):
+        for network in collapsed(each for each in networks if (":" in each) == (version == 6)):
+            yield span_text(*span(network), version)
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    """What the script reads that a user's session begins with."""
+    if (found := users(document)) is not None:
+        lines = "".join(f"{name} {' '.join(networks)}\n" for name, networks in found.reached.items())
+        yield File(path=REACH, content=lines, mode=0o600)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from appliance.address import ipv4_span
 from appliance.memo import per_sections
-from appliance.resources import Resource, Route, Rule
+from appliance.resources import Resource, Rule
+from appliance.route import Route
 from appliance.services.interfaces import default_route
 from router.document import RouterDocument
 from router.elements import Elements, span_text

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from appliance.checks import Check, WireGuardCheck
 from appliance.memo import per_item, per_sections
-from appliance.resources import Address, Resource, Route
+from appliance.resources import Address, Resource
 from appliance.resources import WireGuard as Tunnel
 from appliance.resources import WireGuardPeer as TunnelPeer
+from appliance.route import Route
 from router.document import RouterDocument, WireGuard, WireGuardPeer
 from router.elements import PROTOCOLS, Elements
 from router.listening import Listener

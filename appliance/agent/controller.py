@@ -139,8 +139,8 @@ class Controller:
             self._settle(self.running)
 
     def warnings(self) -> list[dict[str, str]]:
-        """What has lapsed since the running document was accepted, and isn't refused for it."""
-        found = self._role.lapsed(self.running)
+        """What isn't as it should be in the running document, and isn't refused."""
+        found = self._role.warnings(self.running)
         return [{"pointer": problem.pointer, "detail": problem.detail} for problem in found]
 
     # --- pushes -------------------------------------------------------------------------------------

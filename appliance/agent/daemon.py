@@ -60,7 +60,8 @@ def run() -> None:
     )
     # A host of its own: a reading mustn't get between the engine and its connection to the kernel.
     tunnels = Ipsec(lambda: controller.wanted, controller.heal)
-    usage = Usage(Host(), host.persistent / "usage.json", tunnels.read)
+    l2tp = L2tp(lambda: controller.wanted)
+    usage = Usage(Host(), host.persistent / "usage.json", tunnels.read, l2tp.read)
     host.read_counters = usage.save
     controller.start()
     log.info("Generation %d is %s", controller.running.generation, controller.state)
@@ -82,7 +83,6 @@ def run() -> None:
     with ThreadPoolExecutor(1) as pool:
         capabilities = pool.submit(capability.probe, host.nft)
         from appliance.agent import api, server
-    l2tp = L2tp(lambda: controller.wanted)
 
     def sessions() -> list[Session]:
         return [*tunnels.sessions(), *l2tp.sessions()]

@@ -61,7 +61,7 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
     states = [({"state": state}, float(controller.state == state)) for state in _STATES]
     yield from _metric("state", "gauge", "1 for the state the appliance is in", states)
     warned = len(controller.warnings())
-    text = "What has lapsed since the running document was accepted, certificates say"
+    text = "What is lapsed or obsolete in the running document"
     yield from _metric("warnings", "gauge", text, [({}, warned)])
     results = [
         ({"result": "applied"}, counts.applied),

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from appliance import neighbour
 from appliance.engine.host import Host
-from appliance.next_hop import NextHop, Watch
-from appliance.resources import Resource, Route
+from appliance.resources import Resource
+from appliance.route import NextHop, Route, Watch
 
 log = logging.getLogger(__name__)
 Place = tuple[str, str]

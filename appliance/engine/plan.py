@@ -30,6 +30,7 @@ from appliance.engine import (
 )
 from appliance.engine.change import Change
 from appliance.engine.host import NETWORK, Host
+from appliance.route import Route
 from appliance.shaping import Shaping
 
 
@@ -55,7 +56,7 @@ KINDS: Mapping[type, Kind] = {
     resources.FastPath: fast_path,
     resources.Address: address,
     resources.Sysctl: sysctl,
-    resources.Route: route,
+    Route: route,
     resources.Rule: rule,
     resources.File: file,
     resources.Records: records,

@@ -13,8 +13,7 @@ from appliance.engine.address import PROTOCOL
 from appliance.engine.change import Change
 from appliance.engine.host import Host
 from appliance.engine.rtnetlink import NetlinkError
-from appliance.next_hop import NextHop
-from appliance.resources import Route
+from appliance.route import NextHop, Route
 
 KIND = "Route"
 _LOOPBACK = "lo"

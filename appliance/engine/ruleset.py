@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import disk
-from appliance.engine import flows
+from appliance.engine import flows, users
 from appliance.engine.change import Change
 from appliance.engine.elements import Count, Moved, Pairs, Place, compact, counts, element, inherited
 from appliance.engine.host import Host
@@ -67,6 +67,7 @@ def _exists(host: Host, table: str) -> bool:
 
 def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
     observed = _observe(ruleset.table, host)
+    ruleset = users.settled(ruleset, observed.elements if observed is not None else {})
     if observed is None or _stale(ruleset, observed, host) or _much_goes(ruleset, observed):
         count = sum(map(len, ruleset.elements.values()))
         yield Change(
@@ -239,6 +240,8 @@ def _sent(ruleset: Ruleset) -> str:
 
 
 def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
+    # Whoever has come meanwhile must not be locked out by it.
+    ruleset = users.settled(ruleset, ruleset.elements)
     known: dict[Place, Count] = {}
     if observed is not None:
         flows.note(flows.gone(ruleset, observed.elements), host)
@@ -335,14 +338,19 @@ class _Delta:
         """`create` and `delete`, unlike `add` and `destroy`, fail where an element isn't as it was observed.
         So the transaction itself proves that the observation still held."""
         table, counters = f"inet {ruleset.table}", _counters(counted)
-        parts = [
-            f"delete element {table} {name} {{ {', '.join(key for key, _ in elements)} }}\n"
-            for name, elements in self.gone.items()
-        ]
+        # What users reach a script may change at any time.
+        moving = ruleset.users.sets if ruleset.users is not None else ()
+        parts = []
+        for name, elements in self.gone.items():
+            keys = ", ".join(key for key, _ in elements)
+            if name in moving:
+                parts.append(f"add element {table} {name} {{ {keys} }}\n")
+            parts.append(f"delete element {table} {name} {{ {keys} }}\n")
         parts += [f"delete limit {table} {name}\n" for name in self.limits_gone]
         parts += [_creation(ruleset, name) for name in self.limits_come]
         parts += [
-            f"create element {table} {name} {{ {_listed(elements, counters.get(name, {}))} }}\n"
+            f"{'add' if name in moving else 'create'} element {table} {name} "
+            f"{{ {_listed(elements, counters.get(name, {}))} }}\n"
             for name, elements in self.come.items()
         ]
         return "".join(parts)

@@ -74,7 +74,7 @@ def _observe() -> dict[str, Observed]:
     return {
         name: state
         for name, state in systemd.units(OURS).items()
-        if name.endswith(".service") and name not in FIXED
+        if name.endswith((".service", ".socket")) and name not in FIXED
     }
 
 

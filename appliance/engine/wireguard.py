@@ -63,7 +63,7 @@ def units(wanted: Sequence[WireGuard], host: Host) -> list[Unit]:
     """The daemons of those that the kernel can't make."""
     if not wanted or host.kernel_wireguard:
         return []
-    return [Unit(name=f"sysvm-wireguard@{tunnel.link}.service") for tunnel in wanted]
+    return [Unit(name=tunnel.daemon) for tunnel in wanted]
 
 
 def expected(names: Mapping[int, str], wanted: Sequence[WireGuard], host: Host) -> dict[int, str]:

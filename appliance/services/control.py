@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from appliance.boot import CONTROL_LINK, Boot
 from appliance.document import Document
 from appliance.model import Problem, pointer
-from appliance.resources import Address, File, Link, Resource, Route, Rule, Unit
+from appliance.resources import Address, File, Link, Resource, Rule, Unit
+from appliance.route import Route
 
 _TABLE = 100
 """Answers to the management plane leave by the control interface, whatever the default route is."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from appliance.checks import Check, LinkCheck, NextHopCheck
 from appliance.document import Document, Interface, StaticRoute
-from appliance.next_hop import NextHop, Watch
-from appliance.resources import Address, Link, ReceiveQueues, Resource, Route, Sysctl
+from appliance.resources import Address, Link, ReceiveQueues, Resource, Sysctl
+from appliance.route import NextHop, Route, Watch
 
 
 def resources(document: Document) -> Iterator[Resource]:

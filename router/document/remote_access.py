@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from appliance.address import IpAddress, Ipv4Address, Ipv4Network, Network
+from appliance.address import InterfaceName, IpAddress, Ipv4Address, Ipv4Network, Network
 from appliance.model import Keyed, Model, Secret, SecretLine
 from router.document.ipsec import Identity, Pem
 
@@ -23,6 +23,9 @@ def _ascii(secret: Secret) -> Secret:
 class User(Model):
     password: Annotated[SecretLine, AfterValidator(_ascii)]
     """What the user types in; never shown again, kept by the router for MS-CHAPv2, which needs it."""
+    reach: list[InterfaceName] | None = None
+    """Guest networks that he may open connections to, however he comes; guests of those may open connections
+    to him, too. Absent: what `subnets` of all users says."""
 
 
 class Ikev2(Model):
@@ -61,7 +64,7 @@ class RemoteAccess(Model):
     pool: Annotated[list[Network], Field(max_length=2)] = []
     """For users by IKEv2: one network per family. On no guest network and in no tunnel."""
     subnets: list[Network] = []
-    """What users reach. Empty: all guest networks."""
+    """What users reach that don't say it themselves. Empty: all guest networks."""
     full_tunnel: bool = False
     """All that users send goes through the router, to the internet as well; else (split tunnel) only what
     is for the subnets."""

@@ -30,17 +30,31 @@ def _pairs(document: RouterDocument) -> Iterator[Made]:
         yield from _between(tunnel.local_subnets, tunnel.remote_subnets, ("ipsec", name, "remote_subnets"))
     access = document.remote_access
     if access is not None:
-        yield from _between(remote_access.subnets(document, access), access.pool, ("remote_access", "pool"))
+        pools: dict[str, tuple[str | int, ...]] = {
+            network: ("remote_access", "pool", number) for number, network in enumerate(access.pool)
+        }
+        if access.l2tp is not None:
+            pools[access.l2tp.pool] = ("remote_access", "l2tp", "pool")
+        own = remote_access.by_user(access)
+        for network, at in pools.items():
+            for near in remote_access.negotiated(document, access):
+                # Whose address it is, the document doesn't say.
+                yield from _pair(near, network, *(("user_pairs", ("remote_access", "users")) if own
+                                                  else ("tunnel_pairs", at)))  # fmt: skip
 
 
 def _between(here: Sequence[str], there: Sequence[str], at: tuple[str, ...]) -> Iterator[Made]:
     for number, far in enumerate(there):
         for near in here:
-            if (":" in near) == (":" in far):
-                place, where = f"tunnel_pairs{_version(far)}", pointer(*at, number)
-                # (network here, network there): from there, and from here.
-                yield Made(f"saddr @{place}", {"destination": span(near), "source": span(far)}, where)
-                yield Made(f"daddr @{place}", {"source": span(near), "destination": span(far)}, where)
+            yield from _pair(near, far, "tunnel_pairs", (*at, number))
+
+
+def _pair(near: str, far: str, name: str, at: tuple[str | int, ...]) -> Iterator[Made]:
+    if (":" in near) == (":" in far):
+        place, where = f"{name}{_version(far)}", pointer(*at)
+        # (network here, network there): from there, and from here.
+        yield Made(f"saddr @{place}", {"destination": span(near), "source": span(far)}, where)
+        yield Made(f"daddr @{place}", {"source": span(near), "destination": span(far)}, where)
 
 
 def _users(document: RouterDocument) -> Iterator[Made]:

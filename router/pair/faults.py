@@ -34,7 +34,7 @@ class Faults:
             # A link without a carrier is one fault, not two.
             if moment - answered > settings.seconds and f"{link} has no carrier" not in found:
                 found.append(f"Gateway {gateway} on {link} doesn't answer")
-        for daemon in settings.daemons:
+        for daemon in (*settings.daemons, *settings.tunnels.values()):
             if moment - self._well.setdefault(daemon, moment) > settings.seconds:
                 found.append(f"{daemon} doesn't run")
         return found
@@ -46,8 +46,11 @@ class Faults:
         except (OSError, systemd.SystemdError) as error:
             log.warning("systemd can't be asked: %s", error)
             return
-        moment = time.monotonic()
-        for daemon in self._settings().daemons:
+        settings, moment = self._settings(), time.monotonic()
+        for link, daemon in settings.tunnels.items():
+            if _is_kernels(link):
+                self._well[daemon] = moment
+        for daemon in (*settings.daemons, *settings.tunnels.values()):
             unit = observed.get(daemon)
             invocation = (
                 unit.invocation if unit is not None and unit.active in ("active", "reloading") else ""
@@ -70,6 +73,14 @@ def _has_carrier(link: str) -> bool:
         return Path(f"/sys/class/net/{link}/carrier").read_text().strip() == "1"
     except OSError:
         return False  # no such card, or down
+
+
+def _is_kernels(link: str) -> bool:
+    """Whether a tunnel is the kernel's WireGuard, which has no daemon."""
+    try:
+        return "DEVTYPE=wireguard\n" in Path(f"/sys/class/net/{link}/uevent").read_text()
+    except OSError:
+        return False
 
 
 def on_link_news(tell: Callable[[], None]) -> None:

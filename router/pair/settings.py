@@ -34,6 +34,8 @@ class Settings:
     links: tuple[str, ...]
     gateways: tuple[tuple[str, str], ...]
     daemons: tuple[str, ...]
+    tunnels: Mapping[str, str]
+    """WireGuard links, each with the unit that it is where it isn't the kernel's."""
     seconds: float
 
     def key(self, purpose: str) -> bytes:
@@ -61,5 +63,6 @@ def read(path: Path) -> Settings:
         links=tuple(value["links"]),
         gateways=tuple((link, address) for link, address in value["gateways"]),
         daemons=tuple(value["daemons"]),
+        tunnels=value["tunnels"],
         seconds=value["seconds"],
     )

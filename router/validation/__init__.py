@@ -22,11 +22,13 @@ from router.validation import (
     load_balancers,
     metadata,
     nat,
+    obsolete,
     port_forwards,
     redundancy,
     remote_access,
     routes,
     sections,
+    tunnels,
     wireguard,
 )
 
@@ -52,7 +54,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     acls.problems: ("interfaces", "acls", "tiers", "private_gateways", "firewall"),
     redundancy.problems: ("name", "interfaces", "redundancy"),
     metadata.problems: ("interfaces", "dhcp", "metadata"),
-    wireguard.problems: ("interfaces", "routes", "dns", "static_nat", "port_forwards", "wireguard"),
+    wireguard.problems: ("interfaces", "dns", "static_nat", "port_forwards", "wireguard"),
     ipsec.problems: ("interfaces", "routes", "ipsec", "wireguard"),
     remote_access.problems: ("interfaces", "routes", "ipsec", "remote_access"),
     l2tp.problems: (
@@ -64,6 +66,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
         "ipsec",
         "remote_access",
     ),
+    tunnels.problems: ("routes", "redundancy", "wireguard", "ipsec", "remote_access"),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
 }
 
@@ -71,6 +74,11 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
 def lapsed(document: RouterDocument, running: RouterDocument | None = None) -> list[Problem]:
     """What time alone has made wrong, but for what runs already."""
     return list(certificates.lapsed(document, running))
+
+
+def warnings(document: RouterDocument) -> list[Problem]:
+    """What isn't as it should be in a document that runs: it has lapsed, or it is obsolete."""
+    return [*certificates.lapsed(document, None), *obsolete.warned(document)]
 
 
 def problems(document: RouterDocument, known_good: RouterDocument | None = None) -> list[Problem]:

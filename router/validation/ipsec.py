@@ -7,9 +7,10 @@ from itertools import combinations
 from appliance import certificate
 from appliance.model import Problem, pointer
 from router.document import RouterDocument, Tunnel
-from router.document.ipsec import OBSOLETE, is_aead
+from router.document.ipsec import is_aead
 from router.ipsec import pairs, remote_identity
 from router.network import PUBLIC, VPN
+from router.validation.obsolete import obsolete
 from router.validation.repeated import repeated
 
 LEAST_PSK = 16
@@ -117,16 +118,16 @@ def _proposals(tunnel: Tunnel) -> Iterator[Found]:
         at = ("ike", "proposals", number)
         if tunnel.version == 1 and is_aead(ike.encryption):
             yield at, f"IKEv1 can't be protected by {ike.encryption}"
-        if used := OBSOLETE & {ike.encryption, ike.hash, ike.group}:
+        if used := obsolete(ike):
             yield from _obsolete(tunnel, at, used)
     for number, esp in enumerate(tunnel.esp.proposals or ()):
-        if used := OBSOLETE & {esp.encryption, esp.hash, esp.group}:
+        if used := obsolete(esp):
             yield from _obsolete(tunnel, ("esp", "proposals", number), used)
 
 
-def _obsolete(tunnel: Tunnel, at: tuple[str | int, ...], used: frozenset[str]) -> Iterator[Found]:
+def _obsolete(tunnel: Tunnel, at: tuple[str | int, ...], used: str) -> Iterator[Found]:
     if not tunnel.obsolete:
-        yield at, f'{", ".join(sorted(used))}: obsolete, and taken only with "obsolete": true'
+        yield at, f'{used}: obsolete, and taken only with "obsolete": true'
 
 
 def _subnets(document: RouterDocument, name: str, tunnel: Tunnel) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from appliance import certificate
 from appliance.model import Problem, pointer
 from router.document import Ikev2, RemoteAccess, RouterDocument
-from router.network import PUBLIC
+from router.network import PUBLIC, guest_networks
 from router.remote_access import pools
 from router.validation.ipsec import certified, overlap, own_addresses, reachable, taken_by
 
@@ -32,6 +32,14 @@ def _found(
     for number, subnet in enumerate(access.subnets):
         if not reachable(document, subnet):
             yield ("subnets", number), f"{subnet} is on no guest network, and no route leads there"
+    known = {network.link for network in guest_networks(document)}
+    for name, user in access.users.items():
+        for number, link in enumerate(user.reach or ()):
+            if link not in known:
+                yield (
+                    ("users", name, "reach", number),
+                    f"user {name}: {link} is no guest interface with an IPv4 address",
+                )
     for number, address in enumerate(access.dns):
         if all((":" in address) != (":" in network) for network in pools(access)):
             yield ("dns", number), f"{address} is of a family that no user has an address of"

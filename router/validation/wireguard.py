@@ -170,14 +170,6 @@ def _overlaps(document: RouterDocument) -> Iterator[Problem]:
     yield from _meeting(peers)
     both = {at for _, at, _, _ in routed}
     yield from _meeting([*routed, *here], among=both)
-    yield from _same_routes(document, [*routed, *(item for item in here if item[1].startswith(_SECTION))])
-
-
-def _same_routes(document: RouterDocument, owned: list[Owned]) -> Iterator[Problem]:
-    routes = {route.destination: name for name, route in document.routes.items()}
-    for _, at, who, network in owned:
-        if network in routes:
-            yield Problem(at, f"{_begun(who)}: {network} is where route {routes[network]} leads")
 
 
 def _begun(words: str) -> str:

@@ -32,6 +32,8 @@ def run(say: Say) -> str:
         lab.put(documents.empty())
         say("throughput")
         ours, by_hand = _throughput(lab, Path(directory))
+        # It was idle meanwhile.
+        lab.hang_up()
         say(f"{USERS} users")
         put, applying, one, one_applying = _users(lab)
     return "\n\n".join(

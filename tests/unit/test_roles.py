@@ -5,7 +5,8 @@ import pytest
 from appliance import roles
 from appliance.boot import Boot
 from appliance.model import RefusedError, validated
-from appliance.resources import Address, Link, Route, Rule
+from appliance.resources import Address, Link, Rule
+from appliance.route import Route
 from tests.examples import document, example
 
 BOOT = {

@@ -3,8 +3,8 @@ are behind. The machine is a router's own image, for it has all that they need: 
 pppd for each, set up by hand."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tests.vm.emulated import Emulated
 from tests.vm.tap import card
@@ -18,7 +18,9 @@ echo 1 > /proc/sys/net/ipv4/ip_forward
 link=$(grep -l {mac} /sys/class/net/*/address | cut -d / -f 5)
 ip link set "$link" up
 ip address add {nat}/24 dev "$link"
-nft "table ip nat {{ chain p {{ type nat hook postrouting priority 100; oifname $link masquerade; }}; }}"
+nft "table ip nat {{ chain p {{ type nat hook postrouting priority 100; }}; }}"
+nft "add rule ip nat p oifname $link ip saddr 172.30.0.0/16 masquerade"
+echo 1 > "/proc/sys/net/ipv4/conf/$link/proxy_arp"
 """
 _NAMESPACE = """
 ip netns add {name}
@@ -30,6 +32,12 @@ ip -n {name} link set lo up
 ip -n {name} link set eth0 up
 ip -n {name} route add default via 172.30.{number}.1
 mkdir -p /run/{name}/swanctl
+"""
+# With a public address of its own, which the machine answers for.
+_PUBLIC = """
+ip -n {name} address add {address}/32 dev eth0
+ip -n {name} route replace default via 172.30.{number}.1 src {address}
+ip route add {address} dev {name}-out
 """
 _STRONGSWAN = """
 charon-systemd {{
@@ -124,6 +132,8 @@ asking.recv(2048)
 class L2tpClients:
     machine: Emulated
     names: Sequence[str]
+    public: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of those that are behind no NAT."""
 
     def start(self, tap: int) -> None:
         self.machine.start(*card(tap, identity="public0", mac=MAC), files=(tap,))
@@ -131,6 +141,8 @@ class L2tpClients:
         self.sh(_SETUP.format(mac=MAC, nat=NAT))
         for number, name in enumerate(self.names):
             self.sh(_NAMESPACE.format(name=name, number=number))
+            if address := self.public.get(name):
+                self.sh(_PUBLIC.format(name=name, number=number, address=address))
 
     def sh(self, script: str) -> str:
         return self.machine.run("/bin/sh", "-ec", script)

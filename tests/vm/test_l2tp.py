@@ -19,6 +19,8 @@ from tests.vm.tap import open_tap
 PSK = "a key of the tests, long enough"
 PASSWORDS = {"alice": "correct \"horse\" 'battery' \\ # staple", "bob@example.org": "tr0ub4dor & 3"}
 PLACES = {"alice": "a", "bob@example.org": "b"}
+OPEN, OPEN_ADDRESS = "c", "203.0.113.51"
+"""A place behind no NAT."""
 REACHED, NOT_REACHED = "10.1.1.10", "10.1.2.10"
 PING = "ping -n -c 1 -W 3"
 
@@ -29,7 +31,7 @@ def lab(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     with between(disk, tmp_path_factory.mktemp("l2tp"), name="bl2") as lab:
         tap = open_tap(lab.cloud.switch, "public0", "tap-clients")
         machine = Emulated(tmp_path_factory.mktemp("clients"), disk, name="clients")
-        clients = L2tpClients(machine, tuple(PLACES.values()))
+        clients = L2tpClients(machine, (*PLACES.values(), OPEN), {OPEN: OPEN_ADDRESS})
         try:
             together(lab.start, lambda: clients.start(tap))
             yield lab, clients
@@ -132,6 +134,11 @@ def test_users_behind_one_nat(lab: tuple[Between, L2tpClients]) -> None:
     until(
         lambda: all(item["received_bytes"] > 1300 < item["sent_bytes"] for item in sessions(router).values())
     )
+    # Each user has his own; what they have in common is counted for nobody.
+    usage = router.usage()
+    for user in PLACES:
+        assert all(usage[f"l2tp-{user}"][way]["bytes"] > 1300 for way in ("sent", "received")), usage
+    assert not [name for name in usage if "@l2tp" in name]
     # New keys, and the same session.
     before = router.sh("cat /run/sysvm-l2tp/sessions/*")
     keys = "ip -n b xfrm state | grep -o 'spi 0x[0-9a-f]*' | sort"
@@ -167,6 +174,37 @@ def test_what_users_may_not(lab: tuple[Between, L2tpClients]) -> None:
     with router.machine.agent() as agent:
         assert "tr0ub4dor" not in str(agent.config())
     assert "tr0ub4dor" not in router.sh("journalctl --no-pager")
+
+
+def test_each_user_reaches_what_is_his(lab: tuple[Between, L2tpClients]) -> None:
+    """After the first test: both are connected."""
+    router, clients = lab
+
+    def may(user: str) -> tuple[bool, bool]:
+        place = PLACES[user]
+        # Not while the link is on its way.
+        clients.does(place, f"ip route replace {NOT_REACHED} dev ppp0")
+        return clients.does(place, f"{PING} {REACHED}"), clients.does(place, f"{PING} {NOT_REACHED}")
+
+    alice, bob = PLACES
+    change = wanted()
+    change["remote_access"]["users"][bob]["reach"] = ["guest1"]
+    router.put(change)
+    until(lambda: may(bob) == (False, True))
+    assert may(alice) == (True, False)
+    assert router.changes(change) == ()
+    # He comes again, and it is so from the beginning.
+    clients.hang_up(PLACES[bob])
+    until(lambda: states(router) == ["up", "down"])
+    until(lambda: not clients.does(PLACES[bob], "ip link show ppp0"))
+    dial(clients, bob)
+    until(lambda: clients.given(PLACES[bob]))
+    until(lambda: may(bob) == (False, True))
+    until(lambda: router.changes(change) == ())
+    router.put(wanted())
+    until(lambda: may(bob) == (True, False))
+    assert may(alice) == (True, False)
+    assert router.changes(wanted()) == ()
 
 
 def test_users_go_at_once_and_alone(lab: tuple[Between, L2tpClients]) -> None:
@@ -208,3 +246,40 @@ def test_users_go_at_once_and_alone(lab: tuple[Between, L2tpClients]) -> None:
     router.put(document())
     assert router.sh("pgrep -x 'xl2tpd|pppd' || true").strip() == ""
     assert router.sh("ip xfrm state; ip xfrm policy").strip() == ""
+
+
+def test_users_come_again_after_a_power_cut(lab: tuple[Between, L2tpClients]) -> None:
+    """One of them from behind no NAT."""
+    router, clients = lab
+    router.put(wanted())
+    before = router.usage()
+    router.machine.cut_power()
+    router.machine.start_again()
+    router.machine.wait_until_it_answers()
+    until(lambda: router.changes(wanted()) == ())
+    assert states(router) == ["down", "down"]
+    after = router.usage()
+    for user in PLACES:
+        assert after[f"l2tp-{user}"] == before[f"l2tp-{user}"]
+    for user, place in (("alice", OPEN), ("bob@example.org", PLACES["bob@example.org"])):
+        assert clients.protect(place, server=PUBLIC, psk=PSK), user
+        clients.dial(place, server=PUBLIC, user=user, password=PASSWORDS[user], reached="10.1.1.0/24")
+    until(lambda: states(router) == ["up", "up"])
+    told = sessions(router)
+    assert told["alice"]["remote"] == OPEN_ADDRESS and told["bob@example.org"]["remote"] == NAT
+    # ESP as it is, and in UDP.
+    associations = router.sh("ip -oneline xfrm state").splitlines()
+    open_ones = [
+        line for line in associations if line.startswith("src") and OPEN_ADDRESS in line.split("proto")[0]
+    ]
+    assert len(open_ones) == 2 and not any("espinudp" in line for line in open_ones)
+    assert sum("espinudp" in line for line in associations) == 2
+    for place in (OPEN, PLACES["bob@example.org"]):
+        until(lambda place=place: clients.does(place, f"{PING} -s 1300 {REACHED}"))  # type: ignore[misc]
+    until(
+        lambda: all(
+            router.usage()[f"l2tp-{user}"]["sent"]["bytes"] > before[f"l2tp-{user}"]["sent"]["bytes"]
+            for user in PLACES
+        )
+    )
+    assert router.changes(wanted()) == ()

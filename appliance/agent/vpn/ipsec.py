@@ -255,6 +255,8 @@ def _counted(found: Sequence[Association]) -> dict[str, Counted]:
             child.received_bytes,
         )
         for one in found
+        # What users by L2TP have in common is told of each of them: see l2tp.
+        if one.user or not one.name.startswith("@")
         for child in one.children
     }
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from appliance.agent.usage import Totals
 from appliance.agent.vpn.session import Session, State
 from appliance.engine import l2tp
 from appliance.resources import L2tpServer, Resource
@@ -11,6 +12,7 @@ from appliance.resources import L2tpServer, Resource
 TOTALS = l2tp.RUNTIME / "totals"
 """USER: bytes sent and received by sessions that have ended, since the boot."""
 _LINKS = Path("/sys/class/net")
+_PREFIX = "l2tp-"
 Counted = tuple[int, int]
 """Bytes sent and received."""
 
@@ -29,6 +31,23 @@ class L2tp:
         found = l2tp.sessions() if servers else []
         users = sorted(user for server in servers for user in server.users)
         return [session for user in users for session in self._of(user, found)]
+
+    def read(self, before: Totals) -> Totals:
+        """Bytes of each user since the boot: `l2tp-alice` -> `sent` -> `bytes`, as he sees it. Also of users
+        who are in no document any more. Never less than `before`: what a session that was killed had counted
+        by then is nowhere else."""
+        found = l2tp.sessions()
+        users = {one.user for one in found} | _summed()
+        totals = {name: item for name, item in before.items() if name.startswith(_PREFIX)}
+        for user in users:
+            name = f"{_PREFIX}{user}"
+            told = before.get(name, {})
+            sent, received = self._total(user, [one for one in found if one.user == user])
+            totals[name] = {
+                direction: {"bytes": max(now, told.get(direction, {}).get("bytes", 0))}
+                for direction, now in (("sent", received), ("received", sent))
+            }
+        return totals
 
     def _of(self, user: str, found: Sequence[l2tp.Session]) -> Iterator[Session]:
         """One for each of his machines; one that is down where there is none."""
@@ -60,6 +79,14 @@ class L2tp:
         received = max(most[1], sum(each[1] for each in counted))
         self._most[user] = sent, received
         return sent, received
+
+
+def _summed() -> set[str]:
+    """Users with sessions that have ended."""
+    try:
+        return {path.name for path in TOTALS.iterdir() if not path.name.startswith(".")}
+    except FileNotFoundError:
+        return set()
 
 
 def _past(user: str) -> Counted:

@@ -18,8 +18,9 @@ from appliance.engine import conntrack
 from appliance.engine.host import Host
 from appliance.engine.transaction import converge
 from appliance.model import validated
-from appliance.resources import Route, Rule, Ruleset
+from appliance.resources import Rule, Ruleset
 from appliance.roles import resources
+from appliance.route import Route
 from router import role
 from router.document import RouterDocument
 from tests.examples import document

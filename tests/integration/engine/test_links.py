@@ -9,7 +9,8 @@ import pytest
 from appliance.engine.host import Host
 from appliance.engine.plan import make
 from appliance.engine.transaction import ConvergeError, converge
-from appliance.resources import Address, Link, Resource, Route, Rule, Sysctl
+from appliance.resources import Address, Link, Resource, Rule, Sysctl
+from appliance.route import Route
 from tests.integration.engine.conftest import Run
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"

@@ -151,7 +151,8 @@ class Client:
         if kind == "PTR" and name[0].isdigit():
             name = dns.reversename.from_address(name).to_text()
         query = dns.message.make_query(name, kind)
-        with self.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as asking:
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        with self.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM, family) as asking:
             asking.settimeout(seconds if tcp else None)
             asking.connect((server, 53))
             asking.setblocking(False)

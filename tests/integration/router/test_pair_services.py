@@ -203,3 +203,32 @@ def test_a_planned_switch_over_and_back(vpc: Services) -> None:
         for flow in flows.values():
             flow.stop(grace=20)
     assert {name: flow.error for name, flow in flows.items() if flow.error} == {}
+
+
+def test_a_tunnels_daemon_that_stays_dead_moves_it(vpc: Services) -> None:
+    """WireGuard in user space: its daemon is one of the document's where the kernel has none."""
+    pair, unit = vpc.pair, "sysvm-wireguard@vpn0"
+    if pair.routers["r1"].unit(unit, "ActiveState") != "active":
+        pytest.skip("this kernel has WireGuard of its own")
+    changes = pair.changes()
+    pair.run("r1", "systemctl", "kill", "--signal=KILL", unit)
+    until(lambda: vpc.drift("r1") == [], seconds=30, what="it is back with all it had")
+    assert pair.redundancy("r1")["faults"] == []
+    assert pair.changes() == changes
+    drop = f"/run/systemd/system/{unit}.service.d"
+    pair.routers["r1"].sh(
+        f"mkdir -p {drop}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {drop}/broken.conf; "
+        f"systemctl daemon-reload; systemctl kill --signal=KILL {unit}"
+    )
+    try:
+        until(lambda: pair.state("r2") == "primary", seconds=30, what="the other one takes over")
+        assert f"{unit}.service doesn't run" in pair.redundancy("r1")["faults"]
+        assert "wireguard vpn0" in pair.failed_checks("r1")
+        until(
+            lambda: curl(pair["road"], "http://10.1.1.10:8000/", check=False),
+            seconds=40,
+            what="the user goes on with the other one",
+        )
+    finally:
+        pair.routers["r1"].sh(f"rm -r {drop}; systemctl daemon-reload; systemctl restart {unit}")
+    until(lambda: pair.redundancy("r1")["faults"] == [], seconds=30)

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import dns.exception
+import pytest
 from ipsec_lab import up
 from router_document import document
 from router_lab import GATEWAY, PUBLIC, WEB, Lab, until
+from traffic import connected, silent, told
 
+from appliance.model import merge_patch
 from tests.ipsec_peer import Peer, Pki
 
 Peers = dict[str, Peer]
@@ -146,6 +150,117 @@ def test_one_user_comes_and_goes_without_the_others(lab: Lab, peers: Peers) -> N
     lab.patch({"remote_access": None})
     assert lab.get("/v1/vpn")["ipsec"] == []
     assert not lab["phone"].ping("10.1.1.10")
+
+
+def reaching(**reach: list[str] | None) -> dict[str, Any]:
+    """A patch of what users may reach."""
+    names = {"bob": "bob@example.org"}
+    return {
+        "remote_access": {
+            "users": {names.get(user, user): {"reach": links} for user, links in reach.items()}
+        }
+    }
+
+
+def own(lab: Lab, user: str) -> str:
+    """His IPv4 address."""
+    return next(address for address in up(lab, user)["addresses"] if "." in address)
+
+
+def test_each_user_reaches_what_is_his(lab: Lab, peers: Peers) -> None:
+    lab.serve("vm3", 80)
+    six = {"interfaces": {"guest0": {"addresses": ["10.1.1.1/24", "fd00:1::1/64"]}}}
+    lab.put(merge_patch(access(), {**six, **reaching(bob=["guest1"])}))
+    lab["vm1"].run("ip", "address", "replace", "fd00:1::10/64", "dev", "eth0", "nodad")
+    lab["vm1"].run("ip", "-6", "route", "replace", "default", "via", "fd00:1::1")
+    # strongSwan's IPsec in user space makes routes with it as their source.
+    until(lambda: "tentative" not in lab.sh("ip -6 address show dev guest0"), what="the address is usable")
+    # One has all guest networks, the other one of them.
+    connect(peers["laptop"], "alice", remote_ts="10.1.0.0/16,fd00::/16")
+    connect(peers["phone"], "bob@example.org", remote_ts="10.1.0.0/16,fd00::/16")
+    hers, his = own(lab, "alice"), own(lab, "bob@example.org")
+    assert until(lambda: lab["laptop"].ask("10.1.1.10", 80)) == f"vm1:80 saw {hers}"
+    assert lab["laptop"].ask("10.1.2.10", 80) == f"vm3:80 saw {hers}"
+    assert until(lambda: lab["laptop"].ping("fd00:1::10"))
+    assert lab["phone"].ask("10.1.2.10", 80) == f"vm3:80 saw {his}"
+    # Names, by both families and both ways.
+    for server in ("10.1.1.1", "fd00:1::1"):
+        for tcp in (False, True):
+            answer = until(lambda: lab["laptop"].dig("vm2.a.example", server=server, tcp=tcp))  # noqa: B023
+            assert answer == ["10.1.1.11"]
+        assert lab["phone"].refused(server, 53) and lab["phone"].refused(server, 1053)
+    assert lab["phone"].dig("r1.b.example", server="10.1.2.1", tcp=True) == ["10.1.2.1"]
+    # Nor is he reached from elsewhere, or by the other family; the router's own names neither.
+    assert lab["phone"].refused("10.1.1.10", 80)
+    assert not lab["phone"].ping("fd00:1::10")
+    assert lab["phone"].dig("r1.b.example", server="10.1.2.1") == ["10.1.2.1"]
+    with pytest.raises(dns.exception.Timeout):
+        lab["phone"].dig("vm2.a.example", server="10.1.1.1", seconds=1)
+    lab.serve("phone", 80)
+    assert lab["vm1"].refused(his, 80) and lab["vm3"].ask(his, 80)
+    assert lab.drift() == []
+    # Whoever comes again has it from the first packet on.
+    connect(peers["phone"], "bob@example.org", remote_ts="10.1.0.0/16")
+    assert lab["phone"].ask("10.1.2.10", 80)
+    assert lab.drift() == []
+    # Another table, with all who are connected in it.
+    lab.patch({"firewall": {"egress": {"guest1": {"policy": "drop"}}}})
+    assert lab["phone"].ask("10.1.2.10", 80) and lab["laptop"].ask("10.1.1.10", 80)
+    assert lab["phone"].refused("10.1.1.10", 80)
+    assert lab.drift() == []
+    # Nothing at all, as its document says.
+    lab.patch(reaching(bob=[]))
+    assert lab["phone"].refused("10.1.2.10", 80) and lab["phone"].refused("10.1.1.10", 80)
+    lab.patch(reaching(bob=None))
+    assert lab["phone"].ask("10.1.1.10", 80)
+    assert lab.drift() == []
+
+
+def test_a_flow_ends_with_what_its_user_may_reach(lab: Lab, peers: Peers) -> None:
+    lab.put(merge_patch(access(), reaching(alice=["guest0", "guest1"])))
+    connect(peers["laptop"], "alice", remote_ts="10.1.0.0/16")
+    connect(peers["phone"], "bob@example.org", remote_ts="10.1.0.0/16")
+    hers = own(lab, "alice")
+    up(lab, "bob@example.org")
+    with (
+        connected(lab["laptop"], "10.1.1.10", 5016, lab["vm1"]) as first,
+        connected(lab["laptop"], "10.1.2.10", 5016, lab["vm3"]) as second,
+        connected(lab["phone"], "10.1.1.10", 5017, lab["vm1"]) as bobs,
+        connected(lab["vm1"], hers, 5018, lab["laptop"]) as back,
+    ):
+        pairs = (first, second, bobs, back)
+        assert all(told(*pair) for pair in pairs)
+        lab.patch(reaching(alice=["guest1"]))
+        for one, other in (first, back):
+            assert silent(one, other) and silent(other, one)
+        assert told(*second) and told(*bobs)
+        # From each his own to all the same, which is more for her and no less for him.
+        lab.patch(reaching(alice=None))
+        assert told(*second) and told(*bobs)
+        assert lab.drift() == []
+
+
+def test_an_address_is_its_new_users(lab: Lab, peers: Peers) -> None:
+    """Also where the daemon that knew of the old one was killed, and has said no word."""
+    lab.put(
+        merge_patch(
+            access(pool=["10.200.0.0/30", "fd00:c8::/112"]), reaching(alice=["guest0"], bob=["guest1"])
+        )
+    )
+    lab.serve("vm3", 80)
+    connect(peers["laptop"], "alice", remote_ts="10.1.0.0/16")
+    hers = own(lab, "alice")
+    assert lab["laptop"].ask("10.1.1.10", 80)
+    assert lab.get(f"/v1/connections?guest={hers}")["connections"]
+    peers["laptop"].stop()
+    lab.sh("systemctl kill --signal=KILL sysvm-charon")
+    until(lambda: lab.drift() == [], seconds=60, what="the daemon has all it had")
+    connect(peers["phone"], "bob@example.org", remote_ts="10.1.0.0/16")
+    assert own(lab, "bob@example.org") == hers
+    assert lab.get(f"/v1/connections?guest={hers}")["connections"] == []
+    assert lab["phone"].refused("10.1.1.10", 80)
+    assert lab["phone"].ask("10.1.2.10", 80) == f"vm3:80 saw {hers}"
+    assert lab.drift() == []
 
 
 def used(lab: Lab, name: str, direction: str) -> int:

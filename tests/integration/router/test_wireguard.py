@@ -128,6 +128,28 @@ def test_names_of_guests_are_for_users_that_reach_them(lab: Lab, vpn: Users, end
     assert name_servers(told, told.wireguard["vpn0"]) == ["10.1.1.1", "10.1.2.1"]
 
 
+def test_names_by_tcp_and_by_both_families(lab: Lab, vpn: Users, ends: ExitStack) -> None:
+    connect(ends, vpn)
+    lab.patch(vpn.peers(bob={"reach": ["guest1"]}))
+    alice, bob = lab["road1"], lab["road2"]
+    for tcp in (False, True):
+        for server in ("10.1.1.1", "fd00:1::1"):
+            answer = until(lambda: alice.dig("vm2.a.example", server=server, tcp=tcp))  # noqa: B023
+            assert answer == ["10.1.1.11"]
+        assert bob.dig("r1.b.example", server="10.1.2.1", tcp=tcp) == ["10.1.2.1"]
+    for server in ("10.1.1.1", "fd00:1::1"):
+        assert bob.refused(server, 53) and bob.refused(server, 1053)
+    # Guests ask dnsmasq itself; nobody outside asks the proxy.
+    assert lab["vm1"].dig("vm2.a.example", server="10.1.1.1", tcp=True) == ["10.1.1.11"]
+    assert lab["vm1"].refused("10.1.1.1", 1053) and lab["net"].refused(PUBLIC, 1053)
+    assert vpn.drift(lab.pushed) == []
+    # Asked again once nobody asked for long, which ends the proxy.
+    lab.sh("systemctl stop 'names-proxy@*'")
+    assert until(lambda: alice.dig("vm2.a.example", server="10.1.1.1", tcp=True)) == ["10.1.1.11"]
+    lab.patch({"wireguard": None})
+    assert "sysvm-names" not in lab.sh("systemctl list-units --no-legend --type=socket")
+
+
 def test_a_flow_ends_with_what_its_user_may_reach(lab: Lab, vpn: Users, ends: ExitStack) -> None:
     connect(ends, vpn, bob_by_ipv6=False)
     with (

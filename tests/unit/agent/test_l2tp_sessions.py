@@ -107,3 +107,27 @@ def test_users_are_told_with_what_they_sent_in_all(begin: Begin, monkeypatch: py
     assert sessions.sessions()[1].sent_bytes == 107
     (told.TOTALS / "bob").write_text("110 210\n")
     assert (sessions.sessions()[1].sent_bytes, sessions.sessions()[1].received_bytes) == (110, 210)
+
+
+def test_usage_of_each_user_only_grows(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "_counted", lambda link: (100, 200))
+    sessions = told.L2tp(list)
+    assert sessions.read({}) == {}
+    process = begin("alice")
+    told.TOTALS.mkdir()
+    (told.TOTALS / "bob@example.org").write_text("7 8\n")
+    (told.TOTALS / ".lock").write_text("")
+    # As the user sees it.
+    first = {
+        "l2tp-alice": {"sent": {"bytes": 200}, "received": {"bytes": 100}},
+        "l2tp-bob@example.org": {"sent": {"bytes": 8}, "received": {"bytes": 7}},
+    }
+    assert sessions.read({}) == first
+    process.kill()
+    process.wait()
+    # Ended, and not summed up: neither by this agent nor by the next one is it less.
+    for asked in (sessions, told.L2tp(list)):
+        assert asked.read({**first, "ipsec-office": {}}) == first
+    (told.TOTALS / "alice").write_text("150 260\n")
+    again = told.L2tp(list).read(first)
+    assert again["l2tp-alice"] == {"sent": {"bytes": 260}, "received": {"bytes": 150}}

@@ -9,8 +9,7 @@ import pytest
 from appliance.agent import next_hops
 from appliance.agent.next_hops import NextHops
 from appliance.engine.host import Host
-from appliance.next_hop import NextHop, Watch
-from appliance.resources import Route
+from appliance.route import NextHop, Route, Watch
 
 WATCH = Watch("neighbour", 1.0, 3, 2)
 ROUTES = (

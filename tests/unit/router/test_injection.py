@@ -31,6 +31,7 @@ _ELEMENT = re.compile(r"[0-9a-f:][0-9a-f:./ -]*")
 _VERDICT = re.compile(r"return|accept|drop|goto (logged_[A-Za-z0-9_.-]+|logged/[a-z0-9]+)/[A-Za-z0-9_.-]+")
 _LIMITED = re.compile(r"[0-9a-z][0-9a-z_.:/ -]*")
 _SECRET = re.compile(r'"[A-Za-z0-9@._-]+" \* "(?:[^"\\]|\\["\\])+" \*')
+_REACH = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]*( [0-9a-f.:/-]+)*")
 _OPTION = re.compile(r"(tag:o[0-9a-f]{16},)?([0-9]+)(,|$)")
 
 
@@ -80,6 +81,9 @@ def shape_of(resource: Resource) -> Any:
         case File(path=path) if path.endswith("/chap-secrets"):
             assert_lines(resource.content)
             return path, [secret_shape(line) for line in lines(resource.content)]
+        case File(path=path) if path.endswith("/users/reach"):
+            assert all(_REACH.fullmatch(line) for line in lines(resource.content)[:-1])
+            return path, [line.partition(" ")[2] for line in lines(resource.content)]
         case File():
             assert_lines(resource.content)
             return resource.path, [line.partition("=")[0] for line in lines(resource.content)]

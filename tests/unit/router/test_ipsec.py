@@ -4,7 +4,8 @@ from typing import Any
 
 from appliance.model import merge_patch
 from appliance.rendering import pieces
-from appliance.resources import Connection, PrivateKey, Resource, Route, SharedSecret, TunnelLink, Unit
+from appliance.resources import Connection, PrivateKey, Resource, SharedSecret, TunnelLink, Unit
+from appliance.route import Route
 from router import ipsec
 from router.listening import Listener
 from tests.examples import document, example, read

@@ -6,17 +6,9 @@ import pytest
 
 from appliance.model import merge_patch
 from appliance.rendering import pieces
-from appliance.resources import (
-    AddressPool,
-    Connection,
-    File,
-    L2tpServer,
-    Resource,
-    Route,
-    Ruleset,
-    SharedSecret,
-)
+from appliance.resources import AddressPool, Connection, File, L2tpServer, Resource, Ruleset, SharedSecret
 from appliance.roles import resources as all_resources
+from appliance.route import Route
 from router import ipsec, l2tp, remote_access, ruleset, tunnel_filter
 from tests.examples import document, example, problems, read
 
@@ -126,7 +118,7 @@ def test_it_works_without_ikev2() -> None:
 
 
 def test_users_by_both_ways_may_pass_alike() -> None:
-    found = tunnel_filter.elements(read(patched()))
+    found = tunnel_filter.elements(read(patched(users={"bob@example.org": {"reach": None}})))
     assert {"10.1.1.0/24 . 10.200.0.0/24", "10.1.1.0/24 . 10.201.0.0/24"} <= set(found["tunnel_pairs4"])
     assert set(found["tunnel_users4"]) == {"10.200.0.0/24", "10.201.0.0/24"}
     assert set(found["tunnel_source_nat"].values()) == {"203.0.113.7"}

@@ -8,8 +8,9 @@ import pytest
 
 from appliance.checks import Check, DnsCheck, HttpCheck
 from appliance.rendering import pieces
-from appliance.resources import Address, Connection, File, Leases, Resource, Route, Ruleset, Unit
+from appliance.resources import Address, Connection, File, Leases, Resource, Ruleset, Unit
 from appliance.roles import resources
+from appliance.route import Route
 from router import redundancy, role
 from tests.examples import document, example, problems, read
 
@@ -175,6 +176,12 @@ def test_what_is_tracked() -> None:
     assert told["daemons"] == ["sysvm-dnsmasq@guest0.service", "sysvm-metadata.service"]
     none = pair(made(tracking={"links": False, "gateways": False, "daemons": False}))
     assert (none["links"], none["gateways"], none["daemons"]) == ([], [], [])
+    # A tunnel is a daemon on some kernels: which, only the machine knows.
+    assert told["tunnels"] == none["tunnels"] == {}
+    told = pair(list(resources(document("everything"))))
+    assert told["tunnels"] == {"vpn0": "sysvm-wireguard@vpn0.service"}
+    assert "sysvm-charon.service" in told["daemons"]
+    assert not any("wireguard" in daemon for daemon in told["daemons"])
 
 
 def test_services_on_virtual_addresses_are_asked_where_these_are() -> None:

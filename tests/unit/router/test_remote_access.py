@@ -4,7 +4,8 @@ from typing import Any
 
 from appliance.model import merge_patch
 from appliance.rendering import pieces
-from appliance.resources import AddressPool, Connection, Resource, Route, SharedSecret
+from appliance.resources import AddressPool, Connection, Resource, SharedSecret
+from appliance.route import Route
 from router import remote_access
 from tests.examples import document, example, read
 
@@ -42,7 +43,10 @@ def test_full_and_split_tunnels() -> None:
     assert reached() == ["0.0.0.0/0", "::/0"]
     assert reached(pool=["10.200.0.0/24"]) == ["0.0.0.0/0"]
     split: dict[str, Any] = {"full_tunnel": None, "source_nat": None}
-    assert reached(**split) == ["10.1.1.0/24", "fd00:1::/64"]
+    # What any of them reaches is told to all; who may not is kept from it.
+    assert reached(**split) == ["10.1.1.0/24", "fd00:1::/64", "10.1.16.0/20"]
+    alike: dict[str, Any] = {"users": {"bob@example.org": {"reach": None}}}
+    assert reached(**split, **alike) == ["10.1.1.0/24", "fd00:1::/64"]
     assert reached(**split, subnets=None) == [
         "10.1.1.0/24", "fd00:1::/64", "10.1.16.0/20", "10.2.1.0/24", "fd00:2::/64", "10.2.2.0/24",
     ]  # fmt: skip

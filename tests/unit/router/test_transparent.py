@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from appliance.resources import Route, Rule, Ruleset
+from appliance.resources import Rule, Ruleset
+from appliance.route import Route
 from router import ruleset, transparent
 from tests.examples import read
 from tests.unit.router.test_load_balancing import balancers, one

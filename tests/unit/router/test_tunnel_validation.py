@@ -7,7 +7,7 @@ import pytest
 from appliance import roles
 from appliance.model import merge_patch
 from router.document import RouterDocument
-from router.validation import lapsed
+from router.validation import lapsed, warnings
 from tests.examples import example, looked_up, problems, read
 
 EVERYTHING = example("everything")
@@ -168,6 +168,17 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (access(users={"eve": {"password": "**********"}}), "/remote_access/users/eve/password", "masked"),
     (access(users={"eve": {"password": ""}}), "/remote_access/users/eve/password", "1 to 128"),
     (access(users={"eve": {"password": "pässword"}}), "/remote_access/users/eve/password", "ASCII"),
+    (
+        access(users={"alice": {"reach": ["guest9"]}}),
+        "/remote_access/users/alice/reach/0",
+        "guest9 is no guest",
+    ),
+    (
+        access(users={"alice": {"reach": ["guest0", "public0"]}}),
+        "/remote_access/users/alice/reach/1",
+        "user alice: public0 is no guest interface",
+    ),
+    (access(users={"alice": {"reach": ["guest0;x"]}}), "/remote_access/users/alice/reach/0", "match"),
     (access(users={"%any": {"password": "x"}}), "/remote_access/users/%any", "match pattern"),
 ]
 
@@ -211,3 +222,37 @@ def test_two_tunnels_may_lead_to_one_network_from_different_ones() -> None:
             {"ipsec": {"old": {"local_subnets": ["10.1.16.0/20"], "remote_subnets": ["192.168.5.0/24"]}}},
         )
     )
+
+
+def warned(patch: dict[str, Any]) -> dict[str, str]:
+    found = warnings(RouterDocument.model_validate(merge_patch(EVERYTHING, patch)))
+    return {problem.pointer: problem.detail for problem in found}
+
+
+def test_what_is_obsolete_is_warned_of_for_as_long_as_it_is_let_in() -> None:
+    found = warned({})
+    assert found == {
+        "/ipsec/old/version": "Tunnel old: IKEv1 is obsolete (RFC 9395)",
+        "/ipsec/old/ike/proposals/0": (
+            "Tunnel old: 3des, modp1024, sha1: obsolete (RFC 8221, RFC 8247), and let in"
+        ),
+        "/remote_access/l2tp/obsolete": ("L2TP: 3des, modp1024: obsolete (RFC 8221, RFC 8247), and let in"),
+    }
+    assert warned({"ipsec": {"old": None}, **access(l2tp={"obsolete": None})}) == {}
+    # Allowed, and not made use of.
+    assert warned({"ipsec": {"old": {"version": 2, "ike": None, "esp": None}}}).keys() == {
+        "/remote_access/l2tp/obsolete"
+    }
+
+
+@pytest.mark.parametrize("used", ["3des", "md5", "sha1", "modp1024", "modp1536"])
+@pytest.mark.parametrize("section", ["ike", "esp"])
+def test_each_obsolete_algorithm_is_refused_or_warned_of(section: str, used: str) -> None:
+    proposal = {"encryption": "aes256", "hash": "sha256", "group": "modp2048"}
+    key = "encryption" if used == "3des" else "group" if used.startswith("modp") else "hash"
+    place = f"/ipsec/office/{section}/proposals/0"
+    change = {section: {"proposals": [{**proposal, key: used}]}}
+    (refused,) = problems(merge_patch(EVERYTHING, office(**change)))
+    assert refused.pointer == place and f"{used}: obsolete" in refused.detail
+    assert used in warned(office(**change, obsolete=True))[place]
+    assert not problems(merge_patch(EVERYTHING, office(**change, obsolete=True)))

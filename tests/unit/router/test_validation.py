@@ -11,8 +11,8 @@ from tests.unit.router.refused import Case
 from tests.unit.router.refused.firewall import ingress
 from tests.unit.router.refused.port_forwards import forward
 
-ELSEWHERE = {"ipsec", "remote_access"}
-"""`test_tunnel_validation` has theirs."""
+ELSEWHERE = {"ipsec", "remote_access", "tunnels"}
+"""`test_tunnel_validation` and `test_tunnel_networks` have theirs."""
 NOUNS = sorted({check.__module__.rpartition(".")[2] for check in CHECKS} - ELSEWHERE)
 CASES: dict[str, list[Case]] = {
     noun: import_module(f"tests.unit.router.refused.{noun}").CASES for noun in NOUNS

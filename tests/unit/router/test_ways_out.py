@@ -1,6 +1,7 @@
 """Several public interfaces, each a way out."""
 
-from appliance.resources import Route, Rule
+from appliance.resources import Rule
+from appliance.route import Route
 from router import ways_out
 from tests.examples import document
 

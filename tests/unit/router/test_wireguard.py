@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from appliance import rendering
 from appliance.curve25519 import multiplied, public_key
 from appliance.model import RefusedError
-from appliance.resources import Address, Route, Ruleset, WireGuard
+from appliance.resources import Address, Ruleset, WireGuard
 from appliance.roles import resources
+from appliance.route import Route
 from router import wireguard
 from tests.examples import example, problems, read
 

@@ -139,7 +139,7 @@ CASES: list[Case] = [
     (
         peer(allowed_ips=["10.9.0.0/16"]),
         "/wireguard/vpn0/peers/new/allowed_ips/0",
-        "10.9.0.0/16 is where route lab leads",
+        "10.9.0.0/16 overlaps 10.9.0.0/16 of route lab",
     ),
     (
         {
