@@ -61,7 +61,7 @@ def test_the_primary_is_killed_and_nothing_established_is_lost(pair: PairLab) ->
         time.sleep(35)
         before = {name: set(flow.seen) for name, flow in running.items()}
         killed = time.monotonic()
-        pair.containers.kill("r1")
+        pair.power_cut("r1")
         time.sleep(3)
         sent, answered = pings.stop()
         for flow in running.values():
