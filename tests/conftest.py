@@ -1,9 +1,14 @@
-"""How tests are shared out where several processes run them."""
+"""How tests are shared out where several processes run them, and what all of them have in common."""
 
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# A machine that is busy with something else is no counterexample.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 _ANYWHERE = ("tests/unit/", "tests/golden/", "tests/lint/")
 _MACHINES = "tests/vm/"

@@ -32,7 +32,7 @@ def same(some: list[Resource], others: list[Resource]) -> bool:
     return len(some) == len(others) and all(item in others for item in some)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(documents())
 def test_a_document_survives_being_written(value: Any) -> None:
     made = read(value)
@@ -41,7 +41,7 @@ def test_a_document_survives_being_written(value: Any) -> None:
     assert read(dumped(made)) == made
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(documents())
 def test_a_document_means_one_machine_state(value: Any) -> None:
     first = list(resources(read(value)))
@@ -51,7 +51,7 @@ def test_a_document_means_one_machine_state(value: Any) -> None:
     assert list(resources(again)) == list(resources(again)) == first
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_patched_document_is_the_one_written_whole(data: st.DataObject) -> None:
     whole, other = data.draw(PAIRS)
