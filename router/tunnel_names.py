@@ -39,6 +39,6 @@ def servers(document: RouterDocument) -> Servers | None:
     if not named:
         return None
     return Servers(
-        addresses4=tuple(network.address for network in named),
+        addresses4=tuple(address for network in named for address in network.addresses),
         addresses6=tuple(address for network in named for address in network.addresses6),
     )
