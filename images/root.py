@@ -41,7 +41,21 @@ def stage_container(tree: Path, target: Path) -> None:
     for left in (*_LEFT, *(f"etc/{name}" for name in _LEFT_SUFFIXES)):
         for path in target.glob(left):
             remove(path)
+    _undated(target / "etc/shadow")
     directory(target / "var/lib/sysvm")
+
+
+def _undated(shadow: Path) -> None:
+    """Leave out the day of each password's last change, which is the build's; shadow(5)."""
+    if not shadow.exists():
+        return
+    status = shadow.stat()
+    entries = [line.split(":") for line in shadow.read_text().splitlines()]
+    # Another file: the name is a hard link of the tree's.
+    shadow.unlink()
+    shadow.write_text("".join(":".join([*entry[:2], "", *entry[3:]]) + "\n" for entry in entries))
+    os.chown(shadow, status.st_uid, status.st_gid)
+    shadow.chmod(stat.S_IMODE(status.st_mode))
 
 
 def record(boot: Boot, target: Path) -> None:
