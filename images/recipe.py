@@ -53,6 +53,7 @@ class Recipe:
 
 ROLES = {
     "router": Recipe(name="router", parts=(HERE / "base", HERE / "router"), appliance=True),
+    "secstorage": Recipe(name="secstorage", parts=(HERE / "base", HERE / "secstorage"), appliance=True),
     "guest": Recipe(name="guest", parts=(HERE / "guest",), appliance=False),
 }
 
