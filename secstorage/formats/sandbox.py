@@ -39,7 +39,8 @@ def argv(
         "writes": [str(path) for path in writes],
         "memory_bytes": _MEMORY,
         "seconds": seconds,
-        "file_bytes": file_bytes,
+        # What it complains about is in a file, too.
+        "file_bytes": max(file_bytes, _MOST_OUTPUT),
     }
     return [sys.executable, "-IS", confined.__file__, json.dumps(limits), found, *program[1:]]
 
@@ -111,4 +112,4 @@ def run(
 def _told(errors: bytes) -> str:
     """The last line of what a program complained about; no paths of ours in it."""
     lines = errors.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
+    return lines[-1].rpartition("}': ")[2][:300] if lines else ""

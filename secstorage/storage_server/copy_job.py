@@ -53,8 +53,8 @@ def _gone(work: Work, request: Copy) -> None:
     if place.exists():
         if other.settings.state == "read_only":
             raise JobError("read-only", f"Store {other.name} is read-only: {request.source} stays there")
+        other.forget_entry(request.source)
         place.rename(trash)
         durable.sync_directory(place.parent)
     other.journal.note(came={}, gone=(request.source.place,))
-    other.entries = {key: item for key, item in other.entries.items() if key != request.source.place}
     shutil.rmtree(trash, ignore_errors=True)

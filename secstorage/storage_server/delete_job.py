@@ -16,6 +16,8 @@ def run(work: Work, request: Delete) -> None:
             raise JobError("no-entry", f"There is no {request.entry} on store {work.store.name}")
         if not work.job.checkpoint.get("begun"):
             work.save(begun=True)
+        # First it is listed no more.
+        work.store.forget_entry(request.entry)
         if place.exists():
             place.rename(trash)
         durable.sync_directory(place.parent)

@@ -72,6 +72,10 @@ class Store:
         free = max(0, usage.free - self.settings.reserve_bytes)
         return {"capacity_bytes": usage.total, "used_bytes": usage.used, "free_bytes": free}
 
+    def forget_entry(self, name: EntryName) -> None:
+        """It is listed no more, from now on."""
+        self.entries = {place: item for place, item in self.entries.items() if place != name.place}
+
     def clear(self, job: str) -> None:
         """What a job left goes."""
         for place in (self.work(job), self.own / "trash" / job):

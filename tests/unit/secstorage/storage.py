@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -152,9 +153,13 @@ class Web:
 
 
 @contextmanager
-def serving(web: Web) -> Iterator[Web]:
-    with _Server(("127.0.0.1", 0), _Handler) as server:
+def serving(web: Web, listening: socket.socket | None = None) -> Iterator[Web]:
+    with _Server(("127.0.0.1", 0), _Handler, bind_and_activate=listening is None) as server:
         server.web = web
+        if listening is not None:
+            server.socket.close()
+            server.socket = listening
+            server.server_address = listening.getsockname()
         web.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
