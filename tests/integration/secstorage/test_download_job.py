@@ -5,6 +5,9 @@ import bz2
 import gzip
 import io
 import lzma
+import socket
+import ssl
+import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from secstorage.storage_server.scheduler import Scheduler
+from tests.unit.router.pem import identity
 from tests.unit.secstorage.storage import (
     DISK,
     Web,
@@ -291,16 +295,65 @@ def test_a_proxy(tmp_path: Path, web: Web) -> None:
         assert ended(scheduler, "k")["error"]["code"] == "refused-address"
 
 
+def test_https_by_an_authority_of_the_document(tmp_path: Path) -> None:
+    root = identity("our authority", authority=True)
+    own = identity("localhost", issuer=root)
+    (tmp_path / "pem").write_text(own.certificate + own.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    listening = socket.create_server(("127.0.0.1", 0))
+    local = {"allowed_networks": ["127.0.0.0/8", "::1/128"]}
+    with serving(Web(), context.wrap_socket(listening, server_side=True)) as web:
+        url = f"https://localhost:{web.port}/disk"
+        for place, authorities in (("trusted", [root.certificate]), ("not", [])):
+            (tmp_path / place).mkdir()
+            with running(configuration(tmp_path / place, authorities=authorities, **local)) as scheduler:
+                job = downloaded(scheduler, url)
+                if authorities:
+                    assert job["state"] == "done", job
+                else:
+                    assert "issuer certificate" in job["error"]["detail"]
+                submitted(scheduler, "k", kind="download", entry={"kind": "template", "id": "u"},
+                          urls=[url.replace("localhost", "127.0.0.1")])  # fmt: skip
+                assert ended(scheduler, "k")["error"]["code"] == "refused-by-server", (
+                    "it isn't who was asked"
+                )
+
+
+def test_a_name_that_leads_elsewhere_a_moment_later(
+    scheduler: Scheduler, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: what was checked is what is connected to, and each look-up is checked."""
+    answers = iter(["127.0.0.1", *["169.254.169.254"] * 100])
+    tried: list[str] = []
+    connect = socket.socket.connect
+
+    def look_up(host: str, *rest: Any, **more: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), 0))]
+
+    def noted(self: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        connect(self, address)
+
+    monkeypatch.setattr("secstorage.download.destination.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("socket.socket.connect", noted)
+    job = downloaded(scheduler, f"http://rebinding.example:{web.port}/disk")
+    assert job["error"]["code"] == "refused-address"
+    assert tried and set(tried) == {"127.0.0.1"}
+
+
 def packed(how: str) -> bytes:
     if how == "zip":
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("folder/disk.img", DISK)
         return target.getvalue()
+    if how == "zstd":
+        return subprocess.run(["zstd", "-qc"], input=DISK, stdout=subprocess.PIPE, check=True).stdout
     return {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}[how](DISK)
 
 
-@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zip"])
+@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstd", "zip"])
 def test_packed(scheduler: Scheduler, web: Web, tmp_path: Path, how: str) -> None:
     web.content = packed(how)
     job = downloaded(scheduler, web.url, checksum=sha256(web.content))

@@ -1,6 +1,7 @@
 """Files as they are, and files that are made to do harm."""
 
 import io
+import shutil
 import struct
 import subprocess
 import tarfile
@@ -13,6 +14,7 @@ from secstorage.formats import inspection, sandbox
 from secstorage.formats.conversion import converted
 from secstorage.formats.format import Format, RefusedFileError
 
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 _TIB = 1 << 40
 OVF = """<?xml version="1.0"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
