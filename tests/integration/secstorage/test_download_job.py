@@ -1,15 +1,9 @@
 """Downloads of servers that behave, and of such that don't: what is listed is whole, what isn't whole isn't
 listed, and why is said."""
 
-import bz2
-import gzip
-import io
-import lzma
 import socket
 import ssl
-import subprocess
 import time
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -340,41 +334,6 @@ def test_a_name_that_leads_elsewhere_a_moment_later(
     job = downloaded(scheduler, f"http://rebinding.example:{web.port}/disk")
     assert job["error"]["code"] == "refused-address"
     assert tried and set(tried) == {"127.0.0.1"}
-
-
-def packed(how: str) -> bytes:
-    if how == "zip":
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("folder/disk.img", DISK)
-        return target.getvalue()
-    if how == "zstd":
-        return subprocess.run(["zstd", "-qc"], input=DISK, stdout=subprocess.PIPE, check=True).stdout
-    return {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}[how](DISK)
-
-
-@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstd", "zip"])
-def test_packed(scheduler: Scheduler, web: Web, tmp_path: Path, how: str) -> None:
-    web.content = packed(how)
-    job = downloaded(scheduler, web.url, checksum=sha256(web.content))
-    assert job["state"] == "done", job
-    assert (tmp_path / "one/template/t/disk.raw").read_bytes() == DISK
-    assert listed(scheduler)[0]["sha256"] == sha256(DISK)
-
-
-@pytest.mark.parametrize("how", ["gzip", "xz", "zip"])
-def test_packed_and_cut_off(scheduler: Scheduler, web: Web, tmp_path: Path, how: str) -> None:
-    web.content = packed(how)[:-20]
-    assert downloaded(scheduler, web.url)["error"]["code"] == "refused-file"
-    nothing_is_left(scheduler, tmp_path)
-
-
-def test_a_bomb(tmp_path: Path, web: Web) -> None:
-    web.content = bz2.compress(bytes(200 << 20))
-    with running(configuration(tmp_path, limits={"expansion": 10})) as scheduler:
-        error = downloaded(scheduler, web.url)["error"]
-        assert error["code"] == "refused-file" and "unpacks to more than" in error["detail"]
-        nothing_is_left(scheduler, tmp_path)
 
 
 def test_what_is_nothing_isnt_taken(scheduler: Scheduler, web: Web, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_full_target_ends_a_conversion(tmp_path: Path) -> None:
         "open('{place}/allowed', 'w')",
         "import os; os.kill(1, 0)",
         "import os; os.unlink('{place}/allowed')",
-        "x = bytes(2 << 30)",
+        "x = bytes(8 << 30)",
     ],
 )
 def test_what_is_confined_can_do_nothing(tmp_path: Path, attempt: str) -> None:
