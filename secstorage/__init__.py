@@ -1,0 +1,1 @@
+"""Secondary storage: templates, ISOs and snapshots over a shared file system."""
