@@ -179,7 +179,8 @@ class Worker:
                 return
 
     def _handshake(self, connection: Connection) -> bool:
-        assert isinstance(connection.sock, ssl.SSLSocket)
+        if not isinstance(connection.sock, ssl.SSLSocket):
+            return True
         try:
             connection.sock.do_handshake()
         except ssl.SSLWantReadError:
@@ -326,8 +327,7 @@ class Worker:
             response, request_id="0", date=responses.http_date(int(time.time())), keep_alive=False
         )
         with suppress(ClosedError):
-            assert isinstance(response.body, bytes)
-            connection.send(head + response.body)
+            connection.send(head + response.body if isinstance(response.body, bytes) else head)
             connection.linger()
         self._close(connection)
 

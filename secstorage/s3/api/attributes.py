@@ -28,7 +28,7 @@ def get(call: Call) -> Response:
             markup.group("Checksum", [*inside, markup.element("ChecksumType", record.checksum_type)])
         )
     if "ObjectParts" in asked and record.parts:
-        parts.append(markup.group("ObjectParts", [markup.element("TotalPartsCount", record.part_count)]))
+        parts.append(markup.group("ObjectParts", [markup.element("PartsCount", record.part_count)]))
     if "StorageClass" in asked:
         parts.append(markup.element("StorageClass", "STANDARD"))
     if "ObjectSize" in asked:

@@ -136,7 +136,7 @@ def policy_status(call: Call) -> Response:
     text = call.bucket.settings.policy
     if not text:
         raise S3Error("NoSuchBucketPolicy", elements={"BucketName": call.bucket.name})
-    return answer("PolicyStatus", [markup.element("IsPublic", str(policy.is_public(text)).upper())])
+    return answer("PolicyStatus", [markup.element("IsPublic", str(policy.is_public(text)).lower())])
 
 
 def get_cors(call: Call) -> Response:

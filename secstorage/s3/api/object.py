@@ -202,8 +202,8 @@ def copy(call: Call) -> Response:
             raise S3Error(
                 "InvalidRequest",
                 "This copy request is illegal because it is trying to copy an object to itself "
-                "without changing the object's metadata, storage class, website redirect location or encryption "
-                "attributes.",
+                "This copy request is illegal because it is trying to copy an object to itself without "
+                "changing the object's metadata, storage class, website redirect location or encryption "
             )
         fields.refuse_absent(request)
         record = replace(found.record, acl=fields.acl(request), parts=())
