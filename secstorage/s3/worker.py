@@ -150,7 +150,8 @@ class Worker:
 
     def _close(self, connection: Connection) -> None:
         self._waiting.discard(connection)
-        self._connections.pop(connection.number, None)
+        if self._connections.get(connection.number) is connection:
+            del self._connections[connection.number]
         with suppress(OSError):
             connection.sock.close()
 
@@ -276,7 +277,7 @@ class Worker:
     def _hand_over(self, connection: Connection, job: Callable[[], None]) -> None:
         """To a thread; the waiting one forgets the connection until it is given back."""
         self._waiting.discard(connection)
-        self._epoll.modify(connection.number, 0)
+        self._epoll.unregister(connection.number)
         self._pool.run(job)
 
     def _serve(self, connection: Connection, request: Request) -> None:
@@ -337,8 +338,10 @@ class Worker:
             return
         connection.deadline = time.monotonic() + (_HEAD_SECONDS if connection.buffer else _IDLE_SECONDS)
         self._waiting.add(connection)
-        # If something came meanwhile, the kernel tells at once.
-        self._epoll.modify(connection.number, select.EPOLLIN)
+        # If something came meanwhile, the kernel tells at once. (If the waiting thread has closed it just
+        # now, there is nothing to wait for.)
+        with suppress(OSError, ValueError):
+            self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
 
     def _respond(self, request: Request, connection: Connection) -> Response:
         try:

@@ -203,7 +203,7 @@ def copy(call: Call) -> Response:
                 "InvalidRequest",
                 "This copy request is illegal because it is trying to copy an object to itself "
                 "This copy request is illegal because it is trying to copy an object to itself without "
-                "changing the object's metadata, storage class, website redirect location or encryption "
+                "changing the object's metadata, storage class, website redirect location or encryption ",
             )
         fields.refuse_absent(request)
         record = replace(found.record, acl=fields.acl(request), parts=())

@@ -128,7 +128,9 @@ class Service:
             response = self._answer(request, raw)
         except Exception as error:
             response = refuse(of_exception(error), request)
-        if not raw.ended and not response.close:
+        if response.status < 300 and raw.ended:
+            connection.go_ahead()
+        if not response.close:
             response.close = not connection.discard(raw)
         if "origin" in request.headers and request.method != "OPTIONS":
             response.headers |= self._cors(request)

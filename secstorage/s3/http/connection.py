@@ -73,9 +73,7 @@ class Connection:
             view[:count] = self.buffer[:count]
             del self.buffer[:count]
             return count
-        if self._continue:
-            self._continue = False
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.go_ahead()
         while True:
             try:
                 count = self.sock.recv_into(view)
@@ -88,6 +86,13 @@ class Connection:
             else:
                 self._count(count)
                 return count
+
+    def go_ahead(self) -> None:
+        """Tell a client that waits for it to send the body. Also one whose body is empty: the AWS CLI takes
+        no final answer in the place of this one on a connection that it keeps."""
+        if self._continue:
+            self._continue = False
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def read_line(self, limit: int) -> bytes:
         line = bytearray()
@@ -141,10 +146,10 @@ class Connection:
 
     def discard(self, body: Plain | Chunked) -> bool:
         """Get rid of what is left of a body; whether what comes next is a request."""
-        if body.ended:
-            return True
         if self._continue:
             return False  # It is waiting to be told whether to send it at all, and may send it yet.
+        if body.ended:
+            return True
         view = memoryview(bytearray(16_384))
         total = 0
         try:

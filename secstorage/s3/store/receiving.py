@@ -75,6 +75,7 @@ class _Pipeline:
         self._lanes = [lane for lane in (digests[:1], digests[1:]) if lane]
         self._free: SimpleQueue[_Piece] = SimpleQueue()
         self._lock = threading.Lock()
+        self._errors: list[Exception] = []
         for _ in range(_PIECES):
             self._free.put(_Piece(memoryview(bytearray(_PIECE))))
 
@@ -91,8 +92,10 @@ class _Pipeline:
             while True:
                 piece = self._free.get()
                 piece.used = _fill(body, piece.view)
+                if self._errors:
+                    raise self._errors[0]
                 if not piece.used:
-                    return total
+                    break
                 total += piece.used
                 piece.holders = len(queues) + 1
                 for queue in queues:
@@ -104,11 +107,17 @@ class _Pipeline:
                 queue.put(None)
             for thread in threads:
                 thread.join()
+        if self._errors:
+            raise self._errors[0]
+        return total
 
     def _digest(self, lane: Sequence[Digest], queue: "SimpleQueue[_Piece | None]") -> None:
         while (piece := queue.get()) is not None:
-            for digest in lane:
-                digest.update(piece.view[: piece.used])
+            try:
+                for digest in lane:
+                    digest.update(piece.view[: piece.used])
+            except Exception as error:
+                self._errors.append(error)
             self._release(piece)
 
     def _release(self, piece: _Piece) -> None:

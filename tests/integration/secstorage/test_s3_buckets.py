@@ -171,9 +171,11 @@ def test_policies(boto: Any, bucket: str, s3: Daemon) -> None:
 
     def policy(effect: str, principal: object, action: str, resource: str) -> None:
         statement = {
-            "Effect": effect, "Principal": principal, "Action": action,
+            "Effect": effect,
+            "Principal": principal,
+            "Action": action,
             "Resource": f"arn:aws:s3:::{bucket}{resource}",
-        }  # fmt: skip
+        }
         text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         boto.put_bucket_policy(Bucket=bucket, Policy=text)
 
@@ -200,9 +202,12 @@ def test_cors(boto: Any, bucket: str, s3: Daemon) -> None:
     with refused("NoSuchCORSConfiguration"):
         boto.get_bucket_cors(Bucket=bucket)
     rule = {
-        "AllowedMethods": ["PUT", "GET"], "AllowedOrigins": ["https://*.example.com"],
-        "AllowedHeaders": ["x-amz-*"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 60,
-    }  # fmt: skip
+        "AllowedMethods": ["PUT", "GET"],
+        "AllowedOrigins": ["https://*.example.com"],
+        "AllowedHeaders": ["x-amz-*"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 60,
+    }
     boto.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
     assert boto.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule]
     url = f"{s3.url}/{bucket}/k"
@@ -227,15 +232,19 @@ def test_lifecycle(boto: Any, bucket: str, s3: Daemon) -> None:
     rules = [
         {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 3}},
         {
-            "ID": "tagged", "Status": "Enabled", "Filter": {"Tag": {"Key": "t", "Value": "1"}},
+            "ID": "tagged",
+            "Status": "Enabled",
+            "Filter": {"Tag": {"Key": "t", "Value": "1"}},
             "Expiration": {"Days": 1},
         },
         {
-            "ID": "old", "Status": "Enabled", "Filter": {"Prefix": ""},
+            "ID": "old",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
             "NoncurrentVersionExpiration": {"NoncurrentDays": 2},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         },
-    ]  # fmt: skip
+    ]
     boto.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
     found = boto.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert [rule["ID"] for rule in found] == ["logs", "tagged", "old"]
@@ -326,10 +335,27 @@ def _works(boto: Any) -> bool:
 def test_tls(tmp_path: Path) -> None:
     pem = tmp_path / "pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", pem,
-         "-out", tmp_path / "crt", "-subj", "/CN=s3", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            pem,
+            "-out",
+            tmp_path / "crt",
+            "-subj",
+            "/CN=s3",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     port = free_port()
     plain = free_port()
     listen = [

@@ -56,9 +56,11 @@ def machine(s3: Daemon) -> type[RuleBasedStateMachine]:
             content = self.current(source)
             try:
                 made = self.boto.copy_object(
-                    Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": source},
+                    Bucket=self.bucket,
+                    Key=key,
+                    CopySource={"Bucket": self.bucket, "Key": source},
                     MetadataDirective="REPLACE",
-                )  # fmt: skip
+                )
             except ClientError as error:
                 assert error.response["Error"]["Code"] == "NoSuchKey" and content is None
             else:
