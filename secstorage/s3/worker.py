@@ -133,7 +133,13 @@ class Worker:
                 sock.close()
                 continue
             if listener.context is not None:
-                sock = listener.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                try:
+                    sock = listener.context.wrap_socket(
+                        sock, server_side=True, do_handshake_on_connect=False
+                    )
+                except OSError:
+                    sock.close()  # It is gone already.
+                    continue
             connection = Connection(sock, str(address[0]), secure=listener.context is not None)
             connection.deadline = time.monotonic() + _HEAD_SECONDS
             self._connections[connection.number] = connection
@@ -176,7 +182,13 @@ class Worker:
             if not self._quick(request):
                 self._hand_over(connection, lambda: self._serve(connection, request))
                 return
-            if not self._serve_here(connection, request):
+            try:
+                if not self._serve_here(connection, request):
+                    return
+            except Exception:
+                # A file that can't be read is one client's trouble, not the others'.
+                traceback.print_exc()
+                self._close(connection)
                 return
 
     def _handshake(self, connection: Connection) -> bool:

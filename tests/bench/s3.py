@@ -74,9 +74,9 @@ def run(say: Say) -> str:
     memory = _memory()
     say("listing")
     at = ", ".join(f"{count} connections at {size}" for size, (_, count) in SIZES.items())
-    return f"""Objects in memory (tmpfs), clients on the same machine: wrk with {at}, {SECONDS} s each, requests \
-per second; curl for 1 GiB, MiB per second, the best of {ROUNDS}. Here signatures are checked and MD5s made; nginx \
-only moves bytes; moto checks no signature and keeps objects in its own memory.
+    return f"""Objects in memory (tmpfs), clients on the same machine. Requests per second by wrk, with {at}, \
+{SECONDS} s each; MiB per second of 1 GiB by curl, the best of {ROUNDS}. Here signatures are checked and MD5s made; \
+nginx only moves bytes; moto checks no signature and keeps objects in its own memory.
 
 {table(["", *servers, "of nginx", "of the fastest other"], rows)}
 
@@ -200,8 +200,8 @@ def _listing() -> str:
             _seconds(lambda: client.list_objects_v2(Bucket="bkt", Delimiter="/")) for _ in range(ROUNDS)
         )
     return (
-        f"{LISTED:,} objects are listed in {whole * 1000:,.0f} ms by boto3 (ten pages, parsing included), the "
-        f"ten prefixes they are in in {prefixes * 1000:,.0f} ms."
+        f"{LISTED:,} objects are listed in {whole * 1000:,.0f} ms by boto3 (ten pages, parsing "
+        f"included), the ten prefixes they are in in {prefixes * 1000:,.0f} ms."
     )
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from secstorage.s3.api import conditions, fields, markup
 from secstorage.s3.api.call import Call, check_key
@@ -162,7 +162,11 @@ def version_header(bucket: Bucket, version: str | None) -> dict[str, str]:
 def copy_source(call: Call) -> tuple[int, Object, Bucket]:
     """What is to be copied, open, if whoever calls may read it. Raises S3Error."""
     source, _, query = call.request.headers["x-amz-copy-source"].partition("?")
-    name, _, key = unquote(source.removeprefix("/"), errors="strict").partition("/")
+    try:
+        text = unquote_to_bytes(source.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidArgument", "Copy Source must be URL-encoded UTF-8") from None
+    name, _, key = text.removeprefix("/").partition("/")
     version = unquote(query.removeprefix("versionId=")) if query.startswith("versionId=") else None
     if not name or not key:
         raise S3Error(
