@@ -74,9 +74,9 @@ def run(say: Say) -> str:
     memory = _memory()
     say("listing")
     at = ", ".join(f"{count} connections at {size}" for size, (_, count) in SIZES.items())
-    return f"""Objects in memory (tmpfs), clients on the same machine. Requests per second by wrk, with {at}, \
-{SECONDS} s each; MiB per second of 1 GiB by curl, the best of {ROUNDS}. Here signatures are checked and MD5s made; \
-nginx only moves bytes; moto checks no signature and keeps objects in its own memory.
+    return f"""Objects in memory (tmpfs), clients on the same machine. Requests per second by wrk, with \
+{at}, {SECONDS} s each; MiB per second of 1 GiB by curl, the best of {ROUNDS}. Here signatures are checked \
+and MD5s made; nginx only moves bytes; moto checks no signature and keeps objects in its own memory.
 
 {table(["", *servers, "of nginx", "of the fastest other"], rows)}
 
