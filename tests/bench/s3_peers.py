@@ -79,7 +79,7 @@ def ours(directory: Path, *, sync: bool = True) -> Iterator[Server]:
 def nginx(directory: Path) -> Iterator[Server]:
     root = directory / "root"
     (directory / "bodies").mkdir(parents=True)
-    root.mkdir()
+    (root / "bkt").mkdir(parents=True)
     port = _port()
     (directory / "nginx.conf").write_text(
         f"""user root; daemon off; worker_processes auto; pid {directory}/pid; error_log {directory}/errors;
