@@ -54,7 +54,9 @@ def run(say: Say) -> str:
                     key = f"/bkt/{bodies[size].name}"
                     _curl(server, "PUT", key, bodies[size])
                     figures[name, f"GET {size}"] = _wrk(server, "GET", key, connections)
-                    figures[name, f"PUT {size}"] = _wrk(server, "PUT", key + "p", connections, bodies[size])
+                    # moto answers some of several at once with 500.
+                    alone = 1 if name == "moto" else connections
+                    figures[name, f"PUT {size}"] = _wrk(server, "PUT", key + "p", alone, bodies[size])
                 if name != "moto":
                     streams = [_curl(server, "PUT", "/bkt/1g", large) for _ in range(ROUNDS)]
                     figures[name, "PUT 1 GiB"] = max(streams) / MIB
@@ -77,7 +79,8 @@ def run(say: Say) -> str:
     at = ", ".join(f"{count} connections at {size}" for size, (_, count) in SIZES.items())
     return f"""Objects in memory (tmpfs), clients on the same machine. Requests per second by wrk, with \
 {at}, {SECONDS} s each; MiB per second of 1 GiB by curl, the best of {ROUNDS}. Here signatures are checked \
-and MD5s made; nginx only moves bytes; moto checks no signature and keeps objects in its own memory.
+and MD5s made; nginx only moves bytes; moto checks no signature, keeps objects \
+in its own memory, and is sent one PUT at a time.
 
 {table(["", *servers, "of nginx", "of the fastest other"], rows)}
 
@@ -168,7 +171,7 @@ def _memory() -> str:
             f"http://{server.host}/bkt/10g",
         ]
         with subprocess.Popen(["head", "-c", str(10 * GIB), "/dev/zero"], stdout=subprocess.PIPE) as zeros:
-            subprocess.run([*put, f"http://{server.host}/bkt/10g"], stdin=zeros.stdout, check=True)
+            subprocess.run(put, stdin=zeros.stdout, check=True)
         after_put = server.most_memory()
         _curl(server, "GET", "/bkt/10g", None)
         after = server.most_memory()
