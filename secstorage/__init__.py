@@ -1,1 +1,1 @@
-"""Secondary storage: templates, ISOs and snapshots over a shared file system."""
+"""What makes a system VM secondary storage: templates, ISOs, volumes and snapshots on stores."""
