@@ -30,6 +30,7 @@ NAMES = (
     "memory",
     "metadata",
     "peers",
+    "s3",
     "sizes",
     "wireguard",
 )

@@ -1,0 +1,1 @@
+"""Buckets, objects, versions and uploads as files. Nothing in here knows of HTTP."""
