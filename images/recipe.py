@@ -53,6 +53,9 @@ class Recipe:
 
 ROLES = {
     "router": Recipe(name="router", parts=(HERE / "base", HERE / "router"), appliance=True),
+    "consoleproxy": Recipe(
+        name="consoleproxy", parts=(HERE / "base", HERE / "consoleproxy"), appliance=True
+    ),
     "guest": Recipe(name="guest", parts=(HERE / "guest",), appliance=False),
 }
 

@@ -76,9 +76,7 @@ class WebSocketExchange(Exchange):
             self._receiver.back_end_full(False)
 
     def write(self, data: bytes) -> None:
-        self.transport.write(
-            websocket.frame(websocket.BINARY, data, masked=True) if self.upgraded else data
-        )
+        self.transport.write(websocket.frame(websocket.BINARY, data, masked=True) if self.upgraded else data)
 
 
 async def connect(console: Console) -> Exchange:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from consoleproxy.console_server import request as http
@@ -82,7 +82,7 @@ class Browser(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Of each event loop another class, with the same methods.
-        self._transport: Any = transport
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else "?"
         self._heard = monotonic()
@@ -395,7 +395,9 @@ def server_context(certificate: str, certificates: dict[str, str]) -> ssl.SSLCon
     context = _context(certificate)
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        chosen = by_name.get((name or "").lower()) or by_name.get(f"*.{(name or '').lower().partition('.')[2]}")
+        chosen = by_name.get((name or "").lower()) or by_name.get(
+            f"*.{(name or '').lower().partition('.')[2]}"
+        )
         if chosen is not None:
             connection.context = chosen
 

@@ -232,7 +232,8 @@ class Desk:
             body = json.dumps(value).encode()
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-                "Connection: close\r\n\r\n".encode() + body
+                "Connection: close\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -241,7 +242,7 @@ class Desk:
             writer.close()
 
     def _controlled(self, method: str, path: str) -> tuple[str, object]:
-        match (method, path.strip("/").split("/")):
+        match (method, path.removeprefix("/v1/console").strip("/").split("/")):
             case ("GET", ["health"]):
                 ok = bool(self._relays)
                 return ("200 OK" if ok else "503 Service Unavailable"), {"relays": sorted(self._relays)}

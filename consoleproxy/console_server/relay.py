@@ -121,7 +121,7 @@ class Relay:
                 return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
             connection.context = current
             inner = current.sni_callback
-            return inner(connection, name, current) if inner is not None else None
+            return inner(connection, name, current) if inner is not None else None  # type: ignore[arg-type]
 
         context.sni_callback = choose
         return context
@@ -198,6 +198,9 @@ class Relay:
 
     async def console(self, name: str) -> tuple[Exchange, str] | str:
         """A connection to a console, or why there is none."""
+        if name not in self.settings.consoles:
+            # The desk knows it: it was told of the new configuration a moment before us.
+            await self.reload()
         console = self.settings.consoles.get(name)
         if console is None:
             return "console-unknown"
@@ -236,7 +239,8 @@ class Relay:
             return {"error": "proxy-busy"}
         self._next += 1
         number = self._next
-        future = self._asked[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
         self._tell(id=number, **value)
         try:
             async with asyncio.timeout(_ASK_SECONDS):

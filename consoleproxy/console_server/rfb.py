@@ -70,7 +70,12 @@ async def open_server(server: Exchange, credentials: Credentials) -> None:
 async def _version(server: Exchange) -> int:
     """The minor version that is spoken."""
     line = await server.read(12)
-    if line[:4] != b"RFB " or line[7:8] != b"." or line[11:] != b"\n" or not (line[4:7] + line[8:11]).isdigit():
+    if (
+        line[:4] != b"RFB "
+        or line[7:8] != b"."
+        or line[11:] != b"\n"
+        or not (line[4:7] + line[8:11]).isdigit()
+    ):
         raise RfbError("the server doesn't speak RFB")
     major, minor = int(line[4:7]), int(line[8:11])
     if major < 3 or (major == 3 and minor < 3):
@@ -104,7 +109,7 @@ async def _vencrypt(server: Exchange, credentials: Credentials) -> int:
     offered = await server.read(4 * count)
     kinds = {int.from_bytes(offered[at : at + 4]) for at in range(0, len(offered), 4)}
     if credentials.user and credentials.password is not None:
-        wanted = (_X509_PLAIN, _X509_VNC, _X509_NONE)
+        wanted: tuple[int, ...] = (_X509_PLAIN, _X509_VNC, _X509_NONE)
     elif credentials.password is not None:
         wanted = (_X509_VNC, _X509_NONE)
     else:

@@ -215,7 +215,11 @@ class Sessions:
 
     def _over(self, session: Session, now: float) -> str | None:
         limits, revoked = self.limits, self.settings.revoked
-        if session.id in revoked.sessions or session.nonce in revoked.tickets or session.user in revoked.users:
+        if (
+            session.id in revoked.sessions
+            or session.nonce in revoked.tickets
+            or session.user in revoked.users
+        ):
             return "kicked"
         if session.console not in self.settings.consoles:
             return "console-unknown"

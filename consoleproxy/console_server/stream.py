@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 _READ_BYTES = 262_144
 _buffer = memoryview(bytearray(_READ_BYTES))
@@ -55,8 +55,8 @@ class Exchange(asyncio.Protocol):
         self._waiting: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # Of each event loop another class, with the same methods.
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.rest += data
