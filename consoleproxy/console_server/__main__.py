@@ -14,7 +14,7 @@ from appliance.agent.notify import notify
 
 _FILES = 65_536
 _AGAIN_SECONDS = 0.2
-_PAGES = {"novnc": Path("/usr/share/novnc"), "xterm": Path("/usr/share/nodejs/xterm")}
+_PAGES = {"novnc": Path("/usr/share/novnc"), "xterm": Path("/usr/share/javascript/xterm")}
 
 
 def _options() -> argparse.Namespace:
