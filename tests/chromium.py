@@ -19,9 +19,20 @@ class Chromium:
 
     def __init__(self, directory: Path, *, size: tuple[int, int] = (1024, 700)) -> None:
         self._process = subprocess.Popen(
-            ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-            + ["--remote-debugging-port=0", "--remote-allow-origins=*", "--no-first-run", "--lang=en"]
-            + [f"--user-data-dir={directory}", f"--window-size={size[0]},{size[1]}", "about:blank"],
+            [
+                "chromium",
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--remote-debugging-port=0",
+                "--remote-allow-origins=*",
+                "--no-first-run",
+                "--lang=en",
+                f"--user-data-dir={directory}",
+                f"--window-size={size[0]},{size[1]}",
+                "about:blank",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

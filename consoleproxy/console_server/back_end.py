@@ -141,7 +141,7 @@ async def _connected(console: Console, made: list[Exchange]) -> Exchange:
     )
     if console.transport == "connect":
         await _tunnel(exchange, console)
-    elif console.transport == "websocket":
+    elif isinstance(exchange, WebSocketExchange):
         await _upgrade(exchange, console)
     return exchange
 
@@ -166,9 +166,8 @@ async def _tunnel(exchange: Exchange, console: Console) -> None:
         raise RfbError(f"the tunnel was refused with status {status}")
 
 
-async def _upgrade(exchange: Exchange, console: Console) -> None:
+async def _upgrade(exchange: WebSocketExchange, console: Console) -> None:
     """A WebSocket (RFC 6455, section 4.1): VMware's `/ticket/...`, Proxmox, another proxy."""
-    assert isinstance(exchange, WebSocketExchange)
     key = websocket.new_key()
     lines = [
         f"GET {console.path} HTTP/1.1",

@@ -1,7 +1,7 @@
 """The desk: takes tickets, knows all sessions, and tells relays what becomes of them.
 
-Relays ask by lines of JSON over a unix socket. What must outlive the desk (tickets that were taken, sessions)
-is in its journal, so that relays and their viewers don't notice that there is a new one.
+Relays ask by lines of JSON over a unix socket. What must outlive the desk (tickets that were taken,
+sessions) is in its journal, so that relays and their viewers don't notice that there is a new one.
 """
 
 import asyncio

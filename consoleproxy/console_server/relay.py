@@ -70,8 +70,9 @@ class Relay:
     def _apply(self) -> None:
         frames = " ".join(["'self'", *sorted(self.settings.origins)])
         self.policy = (
-            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-            f"font-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
+            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data: blob:; font-src 'self'; connect-src 'self' ws: wss:; "
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
         )
         if self.settings.certificate:
             self._context = server_context(self.settings.certificate, dict(self.settings.certificates))

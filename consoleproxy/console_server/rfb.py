@@ -1,6 +1,7 @@
-"""The beginning of RFB (RFC 6143, section 7.1, 7.2; VeNCrypt): with a console's server, as its client; with a
-viewer, as its server. The proxy proves itself to the server; a viewer has proved itself by its session, and
-is offered security type None.
+"""The beginning of RFB (RFC 6143, sections 7.1 and 7.2; VeNCrypt).
+
+With a console's server the proxy is the client, and proves itself. With a viewer it is the server: a viewer has
+proved itself by its session, and is offered security type None.
 """
 
 import ssl
@@ -122,8 +123,7 @@ async def _vencrypt(server: Exchange, credentials: Credentials) -> int:
         raise RfbError("the server refuses TLS")
     await server.start_tls(credentials.tls, credentials.tls_name)
     if kind == _X509_PLAIN:
-        assert credentials.password is not None
-        user, password = credentials.user.encode(), credentials.password.encode()
+        user, password = credentials.user.encode(), (credentials.password or "").encode()
         server.write(len(user).to_bytes(4) + len(password).to_bytes(4) + user + password)
         return _X509_PLAIN
     return VNC_AUTH if kind == _X509_VNC else NONE

@@ -126,8 +126,13 @@ class Sessions:
             raise TicketError("ticket-elsewhere", "the session is bound to another address")
         session.relay, session.left, session.active = relay, None, now
         session.connections += 1
-        if "control" in session.rights and not any(other.controls for other in self.of(session.console)):
-            session.controls = True
+        if "control" in session.rights and not session.controls:
+            # Whoever is away keeps control only until somebody comes who wants it.
+            holder = next((each for each in self.of(session.console) if each.controls), None)
+            if holder is None or holder.relay is None:
+                if holder is not None:
+                    holder.controls = False
+                session.controls = True
         self.changed.add(session.console)
         return session
 

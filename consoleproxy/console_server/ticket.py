@@ -1,6 +1,7 @@
 """Tickets: what the management plane signs, so that one browser may see one console.
 
-A ticket is a JSON Web Token (RFC 7519) signed with Ed25519 (RFC 8037); no other algorithm is read. Its claims:
+A ticket is a JSON Web Token (RFC 7519) signed with Ed25519 (RFC 8037); no other algorithm is read. Its
+claims:
 
 | claim | what |
 |---|---|
@@ -55,7 +56,7 @@ class Ticket:
 def read(
     text: str, *, keys: Mapping[str, Ed25519PublicKey], audience: str, now: float, client: str
 ) -> Ticket:
-    """The ticket of `client`, an address. Whether it was taken before isn't known here. Raises TicketError."""
+    """The ticket of `client`, an address. Raises TicketError; whether it was taken isn't known here."""
     claims = _claims(text, keys)
     try:
         ticket = _ticket(claims)

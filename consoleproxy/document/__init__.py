@@ -1,5 +1,5 @@
-"""The console proxy's document. Every section is keyed so that a merge patch can name one item of it: a guest
-that is made, moves or ends is one console that comes, changes or goes."""
+"""The console proxy's document. Every section is keyed so that a merge patch can name one item of it: a
+guest that is made, moves or ends is one console that comes, changes or goes."""
 
 from typing import Annotated, Literal
 

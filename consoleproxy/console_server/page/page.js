@@ -85,7 +85,7 @@ function showScreen(channel) {
 }
 
 function showText(channel) {
-  const terminal = new Terminal({ cols: 80, rows: 25, scrollback: 5000 });
+  const terminal = new Terminal({ cols: 80, rows: 25, scrollback: 5000, rendererType: 'dom' });
   terminal.open($('screen'));
   const decoder = new TextDecoder(), encoder = new TextEncoder();
   channel.onmessage = (event) => terminal.write(decoder.decode(event.data, { stream: true }));

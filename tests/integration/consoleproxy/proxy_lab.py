@@ -56,9 +56,18 @@ class Proxy:
     def start(self, *more: str) -> None:
         self.write()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "consoleproxy.console_server", "--relays", str(self._relays)]
-            + ["--config", str(self.directory / "config.json")]
-            + ["--runtime-directory", str(self.directory), *more],
+            [
+                sys.executable,
+                "-m",
+                "consoleproxy.console_server",
+                "--relays",
+                str(self._relays),
+                "--config",
+                str(self.directory / "config.json"),
+                "--runtime-directory",
+                str(self.directory),
+                *more,
+            ],
             stderr=self.log.open("ab"),
         )
         until(lambda: self.control("GET", "/health").get("relays") == list(range(self._relays)))

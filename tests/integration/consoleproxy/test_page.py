@@ -32,12 +32,24 @@ class Display:
         self.port = free_port()
         self.name = f":{self.port % 10_000 + 100}"
         password = directory / "passwd"
-        password.write_bytes(
-            subprocess.run(["vncpasswd", "-f"], input=_PASSWORD.encode(), capture_output=True, check=True).stdout
-        )
+        made = subprocess.run(["vncpasswd", "-f"], input=_PASSWORD.encode(), capture_output=True, check=True)
+        password.write_bytes(made.stdout)
         self._process = subprocess.Popen(
-            ["Xvnc", self.name, "-geometry", "800x600", "-depth", "24", "-rfbport", str(self.port)]
-            + ["-localhost", "-SecurityTypes", "VncAuth", "-PasswordFile", str(password)],
+            [
+                "Xvnc",
+                self.name,
+                "-geometry",
+                "800x600",
+                "-depth",
+                "24",
+                "-rfbport",
+                str(self.port),
+                "-localhost",
+                "-SecurityTypes",
+                "VncAuth",
+                "-PasswordFile",
+                str(password),
+            ],
             stderr=subprocess.DEVNULL,
         )
         until(lambda: self.run("xsetroot", "-solid", "#336699", check=False).returncode == 0)
@@ -102,6 +114,8 @@ def shown(browser: Chromium, proxy: Proxy) -> Iterator[Callable[[str], Chromium]
 
     yield show
     browser.open("about:blank")
+    for session in proxy.sessions():
+        proxy.control("POST", f"/sessions/{session['id']}/kick")
 
 
 def _connected(browser: Chromium) -> None:
@@ -119,9 +133,14 @@ def test_a_picture(shown: Callable[[str], Chromium], proxy: Proxy) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "text"),
-    [("us", "Hello, {World}! ~@#"), ("de", "Grüße: {x} @ß 'y' z"), ("fr", "éàç ù 123 @"), ("es", "ñandú ¿qué?"),
-     ("jp", "a@[]:_\\")],
-)  # fmt: skip
+    [
+        ("us", "Hello, {World}! ~@#"),
+        ("de", "Grüße: {x} @ß 'y' z"),
+        ("fr", "éàç ù 123 @"),
+        ("es", "ñandú ¿qué?"),
+        ("jp", "a@[]:_\\"),
+    ],
+)
 def test_text_arrives_in_the_guest(
     shown: Callable[[str], Chromium], proxy: Proxy, display: Display, tmp_path: Path, layout: str, text: str
 ) -> None:
@@ -147,6 +166,7 @@ def test_text_arrives_in_the_guest(
 
 def test_a_second_viewer_looks_on(shown: Callable[[str], Chromium], proxy: Proxy) -> None:
     first = proxy.open("vm1", sub="bob")
+    first.greet()
     first.view(controls=True)
     browser = shown(proxy.ticket("vm1", sub="ann"))
     _connected(browser)
@@ -160,6 +180,7 @@ def test_a_second_viewer_looks_on(shown: Callable[[str], Chromium], proxy: Proxy
 
 def test_a_terminal(shown: Callable[[str], Chromium], proxy: Proxy) -> None:
     browser = shown(proxy.ticket("serial"))
+    _connected(browser)
     screen = "document.querySelector('#screen').innerText.replace(/\\u00a0/g, ' ')"
     browser.shows(f"{screen}.includes('Guest login:')")
     browser.evaluate("document.querySelector('#text').value = 'whoami\\n'")
