@@ -14,7 +14,8 @@ from appliance.agent.notify import notify
 
 _FILES = 65_536
 _AGAIN_SECONDS = 0.2
-_PAGES = {"novnc": Path("/usr/share/novnc"), "xterm": Path("/usr/share/javascript/xterm")}
+_NOVNC, _XTERM = Path("/usr/share/novnc"), Path("/usr/share/nodejs/xterm")
+_XTERM_STYLE = Path("/usr/share/javascript/xterm")
 
 
 def _options() -> argparse.Namespace:
@@ -23,8 +24,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=Path("/run/sysvm/console/config.json"))
     parser.add_argument("--runtime-directory", type=Path, default=Path(runtime))
     parser.add_argument("--relays", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--novnc", type=Path, default=_PAGES["novnc"])
-    parser.add_argument("--xterm", type=Path, default=_PAGES["xterm"])
+    parser.add_argument("--novnc", type=Path, default=_NOVNC)
+    parser.add_argument("--xterm", type=Path, default=_XTERM)
     parser.add_argument("--part", default="", help="`desk` or a relay's number; else all of them")
     return parser.parse_args()
 
@@ -80,10 +81,15 @@ async def _desk(options: argparse.Namespace) -> None:
 
 
 async def _relay(options: argparse.Namespace) -> None:
+    from consoleproxy.console_server.bundle import bundled
     from consoleproxy.console_server.pages import Pages
     from consoleproxy.console_server.relay import Relay
 
-    pages = Pages(Path(__file__).parent / "page", {"novnc": options.novnc, "xterm": options.xterm})
+    pages = Pages(Path(__file__).parent / "page", {"novnc": options.novnc, "xterm": _XTERM_STYLE})
+    try:
+        pages.add("/xterm.js", bundled(options.xterm / "lib", "public/Terminal", "Terminal"))
+    except OSError as error:
+        print(f"no text consoles in browsers: {error}", file=sys.stderr, flush=True)
     relay = Relay(int(options.part), options.config, options.runtime_directory, pages)
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()

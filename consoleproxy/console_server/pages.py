@@ -34,6 +34,10 @@ class Pages:
         self._own, self._others = own, others
         self._kept: dict[str, Page] = {}
 
+    def add(self, path: str, body: bytes) -> None:
+        """A page that is no file."""
+        self._kept[path] = _page(body, _TYPES[Path(path).suffix])
+
     def find(self, path: str) -> Page | None:
         if path not in self._kept:
             page = self._read(path)
@@ -54,6 +58,9 @@ class Pages:
         kind = _TYPES.get(file.suffix)
         if kind is None or not file.is_file():
             return None
-        body = file.read_bytes()
-        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        return Page(body, {"Content-Type": kind, "ETag": tag, "Cache-Control": "no-cache", **HEADERS})
+        return _page(file.read_bytes(), kind)
+
+
+def _page(body: bytes, kind: str) -> Page:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    return Page(body, {"Content-Type": kind, "ETag": tag, "Cache-Control": "no-cache", **HEADERS})

@@ -203,8 +203,9 @@ def test_vmwares_ticket(
 
         def took(count: int) -> bytes:
             while len(held) < count:
-                for _, payload in frames.feed(connection.recv(4096)):
-                    held.extend(payload)
+                for opcode, payload in frames.feed(connection.recv(4096)):
+                    if opcode == websocket.BINARY:
+                        held.extend(payload)
             taken = bytes(held[:count])
             del held[:count]
             return taken
