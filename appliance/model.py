@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, WrapValidator
@@ -90,19 +91,22 @@ def _problems(error: ValidationError, value: object) -> Iterator[Problem]:
 
 def _place(location: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]:
     """What of pydantic's location leads to a part of `value`: behind that it may have "[key]", where a key
-    was refused, or the name of a type, where none of several fitted."""
-    for depth, part in enumerate(location):
+    was refused, or the name of a type, where none of several fitted. Where it was plain which of several is
+    meant, that one's name stands between two parts that lead on."""
+    place: list[str | int] = []
+    for part, further in zip_longest(location, location[1:]):
         if isinstance(value, BaseModel):
             return location
-        leads = (
-            isinstance(part, int)
-            if isinstance(value, list)
-            else isinstance(value, Mapping) and part in value
-        )
-        if not leads:
-            return location[:depth]
-        value = value[part]
-    return location
+        if _leads(value, part):
+            place.append(part)
+            value = value[part]
+        elif further is None or not _leads(value, further):
+            break
+    return tuple(place)
+
+
+def _leads(value: Any, part: str | int | None) -> bool:
+    return isinstance(part, int) if isinstance(value, list) else isinstance(value, Mapping) and part in value
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

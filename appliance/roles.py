@@ -11,7 +11,11 @@ from appliance.model import Problem, RefusedError, validated
 from appliance.resources import Resource
 from appliance.services import control
 
-ROLES = {"consoleproxy": "consoleproxy.role", "router": "router.role"}
+ROLES = {
+    "consoleproxy": "consoleproxy.role",
+    "router": "router.role",
+    "secstorage": "secstorage.role",
+}
 """Role -> module with what the role is made of."""
 
 
@@ -31,6 +35,8 @@ class Role(Protocol):
     SERVICES: list[Service]
     SEALED: list[tuple[str, ...]]
     """Places of what is handed out once and then forgotten; `*` stands for any key."""
+    APIS: Mapping[str, str]
+    """What is asked below /v1/NAME/ is answered by a daemon of the role's, on this unix socket."""
 
     def settled(self, document: Any, wanted: Iterable[Resource]) -> Iterator[Resource]:
         """What all services together want, as this appliance must have it."""

@@ -2,8 +2,8 @@
 
 A part is a directory here: `packages` (one Debian package a line, `#` comments), `excluded` (globs of their
 files that are left out, if any) and `rootfs/`, which mirrors `/`. A role is a list of parts, later ones over
-earlier ones. `extracted`, if there, names packages that are files for others to read: they are laid in without
-what they depend on.
+earlier ones. `extracted`, if there, names packages that are files for others to read: they are laid in
+without what they depend on.
 """
 
 from dataclasses import dataclass, replace
@@ -61,6 +61,7 @@ class Recipe:
 
 ROLES = {
     "router": Recipe(name="router", parts=(HERE / "base", HERE / "router"), appliance=True),
+    "secstorage": Recipe(name="secstorage", parts=(HERE / "base", HERE / "secstorage"), appliance=True),
     "consoleproxy": Recipe(
         name="consoleproxy", parts=(HERE / "base", HERE / "consoleproxy"), appliance=True
     ),

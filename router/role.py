@@ -55,6 +55,8 @@ SERVICES = [
 
 SEALED = [("metadata", "*", "guests", "*", "password")]
 
+APIS: Mapping[str, str] = {}
+
 
 def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Resource]:
     """What services want, as it is on one router of a pair."""
@@ -90,6 +92,7 @@ def origins(document: RouterDocument, stage: Any) -> Sequence[str]:
 
 
 __all__ = [
+    "APIS",
     "SEALED",
     "SERVICES",
     "Document",

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from appliance import roles
+from appliance.document import Document
 from appliance.model import Problem, RefusedError
 from router.document import RouterDocument
 
 ROOT = Path(__file__).parent.parent
 DIRECTORY = ROOT / "docs" / "examples"
-NAMES = sorted(path.stem for path in DIRECTORY.glob("*.json"))
+ALL = sorted(path.stem for path in DIRECTORY.glob("*.json"))
+ROLE_OF = {name: json.loads((DIRECTORY / f"{name}.json").read_bytes())["role"] for name in ALL}
+NAMES = [name for name in ALL if ROLE_OF[name] == "router"]
+"""Those of routers."""
 
 
 def example(name: str) -> Any:
@@ -26,6 +30,11 @@ def read(value: Any, known_good: RouterDocument | None = None) -> RouterDocument
 
 def document(name: str) -> RouterDocument:
     return read(example(name))
+
+
+def any_document(name: str) -> Document:
+    """Of any role."""
+    return roles.read(ROLE_OF[name], example(name))
 
 
 def problems(value: Any) -> list[Problem]:

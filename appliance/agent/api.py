@@ -7,7 +7,16 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.agent import load_balancing, metrics, next_hops, openapi, problem, questions, redundancy
+from appliance.agent import (
+    forwarding,
+    load_balancing,
+    metrics,
+    next_hops,
+    openapi,
+    problem,
+    questions,
+    redundancy,
+)
 from appliance.agent.controller import Controller, GenerationConflictError
 from appliance.agent.health import Health
 from appliance.agent.hits import hits
@@ -19,7 +28,7 @@ from appliance.agent.vpn.session import Session
 from appliance.engine.checker import CheckError
 from appliance.engine.transaction import ConvergeError
 from appliance.model import Problem, RefusedError, strict_json
-from appliance.roles import document_model
+from appliance.roles import document_model, role
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of a request's body: ten thousand of everything is 5 MB."""
@@ -44,6 +53,7 @@ def create(
     _errors(app)
     model = document_model(controller.boot.role)
     questions.register(app, controller, _body)
+    forwarding.register(app, role(controller.boot.role).APIS)
 
     @app.put("/v1/config")
     def put_config() -> Response:

@@ -20,8 +20,8 @@ _LOADER = """
 
 
 def bundled(directory: Path, entry: str, name: str) -> bytes:
-    """A script that sets the global `name` to what the module `entry` exports under that name. Raises OSError
-    for a module that isn't there."""
+    """A script that sets the global `name` to what the module `entry` exports under that name. Raises
+    OSError for a module that isn't there."""
     modules: dict[str, str] = {}
     wanted = [entry]
     while wanted:

@@ -1,7 +1,7 @@
 """The beginning of RFB (RFC 6143, sections 7.1 and 7.2; VeNCrypt).
 
-With a console's server the proxy is the client, and proves itself. With a viewer it is the server: a viewer has
-proved itself by its session, and is offered security type None.
+With a console's server the proxy is the client, and proves itself. With a viewer it is the server: a viewer
+has proved itself by its session, and is offered security type None.
 """
 
 import ssl

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 
 from appliance.memo import unchanged
 from appliance.model import Problem
+from appliance.validation import interfaces, routes
 from consoleproxy.document import ConsoleproxyDocument
 from consoleproxy.validation import certificates, consoles, listen
 
 Check = Callable[[ConsoleproxyDocument], Iterator[Problem]]
 
 CHECKS: Mapping[Check, tuple[str, ...]] = {
+    interfaces.problems: ("interfaces",),
+    routes.problems: ("interfaces", "routes"),
     listen.problems: ("interfaces", "listen", "certificates", "default_certificate"),
     certificates.problems: ("certificates", "default_certificate"),
     consoles.problems: ("consoles",),

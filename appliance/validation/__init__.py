@@ -1,0 +1,1 @@
+"""What the sections that all roles have can get wrong together."""
