@@ -37,9 +37,7 @@ def problems(document: Document, *, paired: bool = False) -> Iterator[Problem]:
         seen[route.destination, route.metric] = name
 
 
-def _next_hops(
-    document: Document, name: str, route: StaticRoute, *, paired: bool
-) -> Iterator[Problem]:
+def _next_hops(document: Document, name: str, route: StaticRoute, *, paired: bool) -> Iterator[Problem]:
     at = ("routes", name)
     if (route.gateway is None) == (not route.next_hops):
         yield Problem(pointer(*at), f"Route {name}: it needs a gateway, or next_hops in place of one")
