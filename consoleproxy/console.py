@@ -7,11 +7,11 @@ from appliance.checks import Check, HttpCheck
 from appliance.memo import per_key
 from appliance.resources import File, Resource, Unit
 from consoleproxy.document import Console, ConsoleproxyDocument
+from consoleproxy.identity import GROUP
 
 SOCKET = "/run/sysvm-console/control.sock"
 _DIRECTORY = "/run/sysvm/console"
 _CONFIG = f"{_DIRECTORY}/config.json"
-_GROUP = "sysvm-console"
 _UNIT = "sysvm-console.service"
 
 
@@ -23,7 +23,7 @@ def resources(document: ConsoleproxyDocument) -> Iterator[Resource]:
         path = f"{_DIRECTORY}/certificates/{name}.pem"
         # One file: neither is ever seen without the other.
         content = f"{certificate.certificate.rstrip()}\n{certificate.key.get_secret_value().rstrip()}\n"
-        yield File(path=path, content=content, mode=0o640, group=_GROUP, secret=True)
+        yield File(path=path, content=content, mode=0o640, group=GROUP, secret=True)
         certificates[name] = path
     config = {
         "name": document.name,
@@ -47,7 +47,7 @@ def resources(document: ConsoleproxyDocument) -> Iterator[Resource]:
         "draining": document.draining,
     }
     content = json.dumps(config, sort_keys=True) + "\n"
-    yield File(path=_CONFIG, content=content, mode=0o640, group=_GROUP, secret=True)
+    yield File(path=_CONFIG, content=content, mode=0o640, group=GROUP, secret=True)
     yield Unit(name=_UNIT, reload_on=(_CONFIG, *sorted(certificates.values())))
 
 

@@ -6,6 +6,7 @@ from appliance.boot import API_PORT
 from appliance.resources import Resource, Ruleset, Sysctl
 from appliance.template import render
 from consoleproxy.document import ConsoleproxyDocument
+from consoleproxy.identity import USER
 
 TABLE = "sysvm"
 _TCP = 6
@@ -26,7 +27,7 @@ def resources(document: ConsoleproxyDocument) -> Iterator[Resource]:
     for listen in document.listen.values():
         version = 6 if ":" in listen.address else 4
         elements[f"listening{version}"][f"{listen.port} . {listen.address} . {_TCP}"] = None
-    text = render("nftables/consoleproxy.nft.j2", api_port=API_PORT)
+    text = render("nftables/consoleproxy.nft.j2", api_port=API_PORT, user=USER)
     yield Ruleset(table=TABLE, text=text, elements=elements)
     for name, value in _KERNEL.items():
         yield Sysctl(name=name, value=value)
