@@ -14,8 +14,7 @@ from appliance.agent.notify import notify
 
 _FILES = 65_536
 _AGAIN_SECONDS = 0.2
-_NOVNC, _XTERM = Path("/usr/share/novnc"), Path("/usr/share/nodejs/xterm")
-_XTERM_STYLE = Path("/usr/share/javascript/xterm")
+_NOVNC, _XTERM = Path("/usr/share/novnc"), Path("/usr/share/javascript/xterm")
 
 
 def _options() -> argparse.Namespace:
@@ -81,15 +80,10 @@ async def _desk(options: argparse.Namespace) -> None:
 
 
 async def _relay(options: argparse.Namespace) -> None:
-    from consoleproxy.console_server.bundle import bundled
     from consoleproxy.console_server.pages import Pages
     from consoleproxy.console_server.relay import Relay
 
-    pages = Pages(Path(__file__).parent / "page", {"novnc": options.novnc, "xterm": _XTERM_STYLE})
-    try:
-        pages.add("/xterm.js", bundled(options.xterm / "lib", "public/Terminal", "Terminal"))
-    except OSError as error:
-        print(f"no text consoles in browsers: {error}", file=sys.stderr, flush=True)
+    pages = Pages(Path(__file__).parent / "page", {"novnc": options.novnc, "xterm": options.xterm})
     relay = Relay(int(options.part), options.config, options.runtime_directory, pages)
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()

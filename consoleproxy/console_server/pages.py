@@ -34,10 +34,6 @@ class Pages:
         self._own, self._others = own, others
         self._kept: dict[str, Page] = {}
 
-    def add(self, path: str, body: bytes) -> None:
-        """A page that is no file."""
-        self._kept[path] = _page(body, _TYPES[Path(path).suffix])
-
     def find(self, path: str) -> Page | None:
         if path not in self._kept:
             page = self._read(path)

@@ -85,14 +85,14 @@ function showScreen(channel) {
 }
 
 function showText(channel) {
-  const terminal = new Terminal({ cols: 80, rows: 25, scrollback: 5000, rendererType: 'dom' });
+  const terminal = new Terminal({ cols: 80, rows: 25, scrollback: 5000 });
   terminal.open($('screen'));
   const decoder = new TextDecoder(), encoder = new TextEncoder();
   channel.onmessage = (event) => terminal.write(decoder.decode(event.data, { stream: true }));
   const send = (text) => {
     if (state.view.controls && channel.readyState === WebSocket.OPEN) channel.send(encoder.encode(text));
   };
-  if (terminal.onData) terminal.onData(send); else terminal.on('data', send);
+  terminal.onData(send);
   terminal.focus();
   return { terminal, type: (text) => send(text.replace(/\n/g, '\r')), focus: () => terminal.focus() };
 }

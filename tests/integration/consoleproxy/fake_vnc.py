@@ -10,14 +10,14 @@ Served = Callable[[socket.socket], None]
 class Server:
     """Each connection is `served` in a thread of its own."""
 
-    def __init__(self, served: Served, *, unix: str = "") -> None:
+    def __init__(self, served: Served, *, unix: str = "", address: str = "127.0.0.1") -> None:
         self._served = served
         if unix:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(unix)
         else:
             self._listener = socket.socket()
-            self._listener.bind(("127.0.0.1", 0))
+            self._listener.bind((address, 0))
         self._listener.listen(512)
         self.port = 0 if unix else int(self._listener.getsockname()[1])
         self.connections = 0
@@ -69,10 +69,10 @@ def greet(connection: socket.socket, name: bytes = b"desktop") -> None:
 class Recorder:
     """Greets, then keeps all that comes, and can say something."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, address: str = "127.0.0.1") -> None:
         self.received = b""
         self.connections: list[socket.socket] = []
-        self.server = Server(self._serve)
+        self.server = Server(self._serve, address=address)
         self.port = self.server.port
 
     def _serve(self, connection: socket.socket) -> None:

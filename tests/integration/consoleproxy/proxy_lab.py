@@ -179,9 +179,10 @@ class Viewer:
         path: str = "/v1/connect",
         headers: Mapping[str, str] | None = None,
         name: str = "localhost",
+        address: str = "127.0.0.1",
     ) -> None:
         self.token = token
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket: socket.socket = socket.create_connection((address, port), PATIENCE)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname=name)
         lines = [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from images.tree import build
 from tests.chromium import Chromium
 from tests.integration.consoleproxy.fake_vnc import Server
 from tests.integration.consoleproxy.proxy_lab import Proxy, free_port, until
@@ -90,7 +91,9 @@ def proxy(display: Display, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "off": local | {"title": "off", "port": free_port()},
         "serial": {"title": "database (serial)", "kind": "text", "socket": str(directory / "serial")},
     }
-    proxy.start()
+    # What the image has, whatever this machine's packages are.
+    shared = build("consoleproxy") / "usr/share"
+    proxy.start("--novnc", str(shared / "novnc"), "--xterm", str(shared / "javascript/xterm"))
     yield proxy
     proxy.stop()
     serial.close()
