@@ -80,6 +80,7 @@ golden: venv ## Write anew what tests/golden expects of docs/examples
 schema: venv ## Write docs/schema: the JSON Schema of documents
 	$(BIN)/sysvm schema router > docs/schema/router.json
 	$(BIN)/sysvm schema secstorage > docs/schema/secstorage.json
+	$(BIN)/sysvm schema consoleproxy > docs/schema/consoleproxy.json
 
 bench: deps venv ## Measure against named peers
 	@MORE=tests/bench/packages images/host-deps $(SUDO)

@@ -11,7 +11,11 @@ from appliance.model import Problem, RefusedError, validated
 from appliance.resources import Resource
 from appliance.services import control
 
-ROLES = {"router": "router.role", "secstorage": "secstorage.role"}
+ROLES = {
+    "consoleproxy": "consoleproxy.role",
+    "router": "router.role",
+    "secstorage": "secstorage.role",
+}
 """Role -> module with what the role is made of."""
 
 

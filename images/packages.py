@@ -14,19 +14,36 @@ EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/s
 LICENSES = "/usr/share/doc/*/copyright"
 
 
-def options(*, variant: str = "minbase", excluded: Sequence[str] = ()) -> list[str]:
+# What is `$1` in a hook of mmdebstrap is the tree; apt has checked what it downloads.
+_EXTRACT = (
+    'cd "$(mktemp -d)" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get -qq download {names}'
+    ' && for each in *.deb; do dpkg-deb -x "$each" "$1" && rm "$each"; done && rmdir "$PWD"'
+)
+
+
+def options(
+    *, variant: str = "minbase", excluded: Sequence[str] = (), extracted: Sequence[str] = ()
+) -> list[str]:
+    """`extracted`: packages of which only the files are wanted, and nothing they depend on."""
+    hooks = [f"--customize-hook={_EXTRACT.format(names=' '.join(extracted))}"] if extracted else []
     paths = [*(f"path-exclude={glob}" for glob in (*EXCLUDED, *excluded)), f"path-include={LICENSES}"]
-    return ["--mode=root", f"--variant={variant}", "--quiet", *(f"--dpkgopt={path}" for path in paths)]
+    return [
+        "--mode=root",
+        f"--variant={variant}",
+        "--quiet",
+        *(f"--dpkgopt={path}" for path in paths),
+        *hooks,
+    ]
 
 
-def key(packages: Sequence[str], *, excluded: Sequence[str] = ()) -> str:
+def key(packages: Sequence[str], *, excluded: Sequence[str] = (), extracted: Sequence[str] = ()) -> str:
     """What the package layer of these packages is called by."""
-    return of_text(SUITE, *options(excluded=excluded), *packages)
+    return of_text(SUITE, *options(excluded=excluded, extracted=extracted), *packages)
 
 
-def fill(packages: Sequence[str], *, excluded: Sequence[str] = ()) -> Fill:
+def fill(packages: Sequence[str], *, excluded: Sequence[str] = (), extracted: Sequence[str] = ()) -> Fill:
     def install(tree: Path) -> None:
-        bootstrap(tree, packages, options=options(excluded=excluded))
+        bootstrap(tree, packages, options=options(excluded=excluded, extracted=extracted))
         # Empty: each machine gets its own at boot (machine-id(5)), and it is no "first boot".
         (tree / "etc/machine-id").write_text("")
         # The build machine's name and resolvers, which mmdebstrap copied in.

@@ -2,7 +2,8 @@
 
 A part is a directory here: `packages` (one Debian package a line, `#` comments), `excluded` (globs of their
 files that are left out, if any) and `rootfs/`, which mirrors `/`. A role is a list of parts, later ones over
-earlier ones.
+earlier ones. `extracted`, if there, names packages that are files for others to read: they are laid in
+without what they depend on.
 """
 
 from dataclasses import dataclass, replace
@@ -40,10 +41,17 @@ class Recipe:
 
     def excluded(self) -> tuple[str, ...]:
         """Globs of files that Debian's packages bring and nobody needs, as dpkg's path-exclude."""
+        return self._all("excluded")
+
+    def extracted(self) -> tuple[str, ...]:
+        """The Debian packages of which only the files are wanted."""
+        return self._all("extracted")
+
+    def _all(self, name: str) -> tuple[str, ...]:
         found: set[str] = set()
         for part in self.parts:
-            if (part / "excluded").exists():
-                found.update(listed((part / "excluded").read_text()))
+            if (part / name).exists():
+                found.update(listed((part / name).read_text()))
         return tuple(sorted(found))
 
     def rootfs(self) -> tuple[Path, ...]:
@@ -54,6 +62,9 @@ class Recipe:
 ROLES = {
     "router": Recipe(name="router", parts=(HERE / "base", HERE / "router"), appliance=True),
     "secstorage": Recipe(name="secstorage", parts=(HERE / "base", HERE / "secstorage"), appliance=True),
+    "consoleproxy": Recipe(
+        name="consoleproxy", parts=(HERE / "base", HERE / "consoleproxy"), appliance=True
+    ),
     "guest": Recipe(name="guest", parts=(HERE / "guest",), appliance=False),
 }
 

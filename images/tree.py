@@ -56,7 +56,8 @@ def build(role: str, *, cache: Path | None = None, progress: Progress = lambda s
 
 def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
     """The same for any recipe."""
-    bottom_key = packages.key(recipe.packages(), excluded=recipe.excluded())
+    extras = {"excluded": recipe.excluded(), "extracted": recipe.extracted()}
+    bottom_key = packages.key(recipe.packages(), **extras)
     below_key = libraries.key(packages=bottom_key) if recipe.appliance else bottom_key
     final = cache / f"{recipe.name}-{top_key(recipe, below=below_key)}"
     if final.is_dir():
@@ -70,7 +71,7 @@ def build_recipe(recipe: Recipe, *, cache: Path, progress: Progress) -> Path:
 
         return with_word
 
-    filled = packages.fill(recipe.packages(), excluded=recipe.excluded())
+    filled = packages.fill(recipe.packages(), **extras)
     bottom = announced("installing Debian packages", filled)
     below = layer(cache, f"packages-{recipe.name}-{bottom_key}", bottom)
     if recipe.appliance:
