@@ -78,8 +78,8 @@ def test_without_servers_and_without_load_balancers(lab: Lab, webs: Webs) -> Non
     patched(lab, vm1={"address": VM1, "port": 8000})
     assert spread(lab["net"], URL, 2) == {"vm1": 2}
     lab.put(document())
-    assert lab.unit("sysvm-haproxy.service", "ActiveState") == "inactive"
-    assert "haproxy.cfg" not in lab.sh("ls -R /run/sysvm")
+    assert lab.unit("sysvm-haproxy@0.service", "ActiveState") == "inactive"
+    assert "0.cfg" not in lab.sh("ls -R /run/sysvm")
     assert lab.drift() == []
 
 
@@ -379,6 +379,6 @@ def test_statistics(lab: Lab, webs: Webs) -> None:
     patched(lab, vm2={"state": "drain"})
     until(lambda: f"sysvm_load_balancer_server_up{labels} 0" in lab.request("GET", "/metrics").text)
     # Nobody but root asks HAProxy itself, and there is no page of statistics to guess a password of.
-    assert "srw-------" in lab.run("ls", "-l", "/run/sysvm-haproxy/admin.sock")
+    assert "srw-------" in lab.run("ls", "-l", "/run/sysvm-haproxy/0/admin.sock")
     assert curl(lab["net"], f"{URL}admin?stats")["path"] == "/admin?stats", "a server's, like any other"
     assert haproxy(lab, "show info").startswith("Name: HAProxy")
