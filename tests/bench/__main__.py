@@ -24,6 +24,7 @@ NAMES = (
     "failover",
     "forwarding",
     "idle",
+    "latency",
     "load_balancing",
     "ipsec",
     "machine",
