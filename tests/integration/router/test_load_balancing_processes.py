@@ -14,7 +14,7 @@ from router_lab import PUBLIC, Lab, until
 from appliance.runtime import namespace
 from router.load_balancing import process_of
 
-PROCESSES, FIRST, COUNT = 3, 8310, 6
+PROCESSES, FIRST, COUNT = 3, 8310, 8
 VM1, VM2 = "10.1.1.10", "10.1.1.11"
 NAMES = [f"lb{number}" for number in range(COUNT)]
 
