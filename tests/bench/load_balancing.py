@@ -24,7 +24,7 @@ _SECONDS = 3
 _PORT, _SERVER = 9000, 9080
 _COUNT = 1_000
 _PUTS, _PATCHES = 3, 11
-_PROCESSES = (1, 8)
+_PROCESSES = (1, 4)
 _UNIT = "sysvm-haproxy@0.service"
 _BYHAND = """global
     maxconn 4000
