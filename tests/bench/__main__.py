@@ -24,7 +24,6 @@ NAMES = (
     "failover",
     "forwarding",
     "idle",
-    "latency",
     "load_balancing",
     "ipsec",
     "machine",
