@@ -1,30 +1,70 @@
 """HAProxy's runtime API (its management guide, section 9.3): what a running process knows, and changes to it
-that need no other process. Over unix sockets that only root may use."""
+that need no other process. Over unix sockets that only root may use. There may be several HAProxys, each
+with some of the load balancers."""
 
 import csv
 import datetime
 import io
+import select
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 DIRECTORY = Path("/run/sysvm/haproxy")
-CONFIG = DIRECTORY / "haproxy.cfg"
 CERTIFICATES = DIRECTORY / "certificates"
 RUN = Path("/run/sysvm-haproxy")
-ADMIN = RUN / "admin.sock"
-MASTER = RUN / "master.sock"
-STATE = RUN / "servers"
-"""Which servers are down, told to the process that takes over."""
+_ADMIN = "admin.sock"
 _SECONDS = 5.0
+_LOOK_SECONDS = 0.002
 _PROMPT = b"\n> "
 _MAINTENANCE = 1
 
 
 class HaproxyError(Exception):
     """What HAProxy refused, in its words."""
+
+
+class Place(NamedTuple):
+    """Where one HAProxy is found, by its number from 0."""
+
+    number: int
+
+    @property
+    def unit(self) -> str:
+        return f"sysvm-haproxy@{self.number}.service"
+
+    @property
+    def config(self) -> Path:
+        return DIRECTORY / f"{self.number}.cfg"
+
+    @property
+    def run(self) -> Path:
+        return RUN / str(self.number)
+
+    @property
+    def admin(self) -> Path:
+        return self.run / _ADMIN
+
+    @property
+    def master(self) -> Path:
+        return self.run / "master.sock"
+
+    @property
+    def health(self) -> Path:
+        return self.run / "health.sock"
+
+    @property
+    def state(self) -> Path:
+        """Which servers are down, told to the process that takes over."""
+        return self.run / "servers"
+
+
+def running() -> list[Place]:
+    """Those that are there to be asked."""
+    return sorted(Place(int(path.parent.name)) for path in RUN.glob(f"*/{_ADMIN}"))
 
 
 class Observed(NamedTuple):
@@ -41,7 +81,7 @@ class Observed(NamedTuple):
 class Session:
     """With one process, for several commands: also while another one takes over from it."""
 
-    def __init__(self, path: Path = ADMIN) -> None:
+    def __init__(self, path: Path) -> None:
         """Raises OSError where nobody listens."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(_SECONDS)
@@ -144,16 +184,31 @@ class Session:
             raise
 
 
-def reload() -> None:
+def reload(place: Place, taken_over: Callable[[], bool]) -> None:
     """Have the master start a process with the configuration as it is on disk now, which takes over the
-    listening sockets. Raises HaproxyError with the old process going on, OSError where no master is."""
+    listening sockets, and wait until `taken_over`. The master answers only once it has started itself anew,
+    too, when the new process has long been serving: its answer is what a refusal is told by. Raises
+    HaproxyError with the old process going on, OSError where no master is."""
     with socket.socket(socket.AF_UNIX) as master:
         master.settimeout(_SECONDS)
-        master.connect(str(MASTER))
+        master.connect(str(place.master))
         master.sendall(b"reload\n")
-        answer = b""
-        while content := master.recv(1 << 16):
-            answer += content
-    success, _, words = answer.decode(errors="replace").partition("\n--\n")
+        answer, told = b"", False
+        deadline = time.monotonic() + _SECONDS
+        while not taken_over():
+            if time.monotonic() > deadline:
+                raise HaproxyError("The process that runs has another configuration than it was told")
+            if told:
+                time.sleep(_LOOK_SECONDS)
+            elif select.select([master], [], [], _LOOK_SECONDS)[0]:
+                content = master.recv(1 << 16)
+                answer += content
+                if told := not content:
+                    _accept(answer.decode(errors="replace"))
+
+
+def _accept(answer: str) -> None:
+    """Raises HaproxyError with a master's words, where it didn't do it."""
+    success, _, words = answer.partition("\n--\n")
     if success.strip() != "Success=1":
         raise HaproxyError(words.strip() or success)

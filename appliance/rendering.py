@@ -39,7 +39,8 @@ def pieces(resources: Iterable[Resource]) -> Iterator[str]:
             case Password():
                 yield f"password {resource.network}/{resource.address} (kept until it is fetched)"
             case LoadBalancers():
-                yield f"# file {haproxy.CONFIG} 0600\n{load_balancers.config(resource)}"
+                path = haproxy.Place(resource.process).config
+                yield f"# file {path} 0600\n{load_balancers.config(resource)}"
                 for name in resource.certificates:
                     yield f"authority {name}" if name.endswith(".ca") else f"certificate {name} and its key"
             case WireGuard():

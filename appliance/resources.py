@@ -235,13 +235,15 @@ class Backend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadBalancers:
-    """HAProxy's configuration, of which servers and certificates change without it being loaded anew.
+    """One HAProxy's configuration, of which servers and certificates change without it being loaded anew.
+    `process` is its number, from 0.
 
     `text` is what comes before the sections; `certificates` (PEM: certificate, chain, key) are by their
     name in the directory that it names."""
 
     text: str
     backends: Mapping[str, Backend]
+    process: int = 0
     certificates: Mapping[str, str] = field(repr=False)
 
 

@@ -151,6 +151,7 @@ class _List:
         self._chain = chain(name, direction)
         self._acl: Acl | None = None
         self._rules: Mapping[str, AclRule] = {}
+        self._owners: dict[tuple[str, str], str] = {}
         self._begin({})
 
     def compiled(self, acl: Acl) -> Direction:
@@ -162,6 +163,7 @@ class _List:
     def _update(self, rules: Mapping[str, AclRule]) -> None:
         come = different(rules, self._rules)
         gone = [key for key in self._rules if rules.get(key) is not self._rules[key]]
+        self._owners = dict(self._owners)
         if len(come) + len(gone) > _FEW or not (
             all(self._remove(key) for key in gone) and all(self._add(key, rules[key]) for key in come)
         ):
@@ -170,6 +172,7 @@ class _List:
 
     def _begin(self, rules: Mapping[str, AclRule]) -> None:
         self._rules = rules
+        self._present = dict(rules)
         self._towers = {
             version: Layering({key: _placed(rule, version) for key, rule in rules.items()}, width)
             for version, width in _WIDTHS.items()
@@ -178,7 +181,7 @@ class _List:
             box.detail for rule in rules.values() for box in boxes(rule) if has_ports(box)
         )
         self._elements: dict[str, dict[str, str]] = {}
-        self._owners: dict[tuple[str, str], str] = {}
+        self._owners = {}
         for key, rule in rules.items():
             for place, text in self._places(key, rule):
                 self._elements.setdefault(place, {})[text] = _verdict(rule, self._name, key)
@@ -188,39 +191,64 @@ class _List:
         own = [box.detail for box in boxes(rule) if has_ports(box)]
         if any(self._sharing[detail] <= CROWD < self._sharing[detail] + len(own) for detail in own):
             return False
-        if not all(tower.add(key, _placed(rule, version)) for version, tower in self._towers.items()):
-            return False
+        for version, tower in self._towers.items():
+            before = tower.add(key, _placed(rule, version))
+            if before is None:
+                return False
+            self._move(version, before)
         self._sharing.update(own)
-        self._owners = dict(self._owners)
+        self._present[key] = rule
         for place, text in self._places(key, rule):
-            # Never in place: the engine keeps the mapping that it was given last.
-            verdict = _verdict(rule, self._name, key)
-            self._elements[place] = {**self._elements.get(place, {}), text: verdict}
-            self._owners[place, text] = key
+            self._put(place, text, key)
         return True
 
     def _remove(self, key: str) -> bool:
-        rule = self._rules[key]
+        rule = self._present[key]
         own = [box.detail for box in boxes(rule) if has_ports(box)]
         if any(self._sharing[detail] > CROWD >= self._sharing[detail] - len(own) for detail in own):
             return False
-        places = list(self._places(key, rule))
-        if not all(tower.remove(key, _placed(rule, version)) for version, tower in self._towers.items()):
-            return False
+        for place, text in self._places(key, rule):
+            self._take(place, text)
+        for version, tower in self._towers.items():
+            before = tower.remove(key)
+            if before is None:
+                return False
+            self._move(version, before)
         self._sharing.subtract(own)
-        self._owners = dict(self._owners)
-        for place, text in places:
-            self._elements[place] = {each: to for each, to in self._elements[place].items() if each != text}
-            del self._owners[place, text]
+        del self._present[key]
         return True
 
-    def _places(self, key: str, rule: AclRule) -> list[tuple[str, str]]:
-        """Map and element of each of a rule's boxes."""
+    def _move(self, version: int, before: Mapping[str, int]) -> None:
+        """Rules' elements to the layers that they are in now."""
+        # One may have the very element in a layer that another one leaves.
+        for key, layer in before.items():
+            for place, text in self._places(key, self._present[key], version=version, layer=layer):
+                self._take(place, text)
+        for key in before:
+            for place, text in self._places(key, self._present[key], version=version):
+                self._put(place, text, key)
+
+    def _put(self, place: str, text: str, key: str) -> None:
+        # Never in place: the engine keeps the mapping that it was given last.
+        verdict = _verdict(self._present[key], self._name, key)
+        self._elements[place] = {**self._elements.get(place, {}), text: verdict}
+        self._owners[place, text] = key
+
+    def _take(self, place: str, text: str) -> None:
+        self._elements[place] = {each: to for each, to in self._elements[place].items() if each != text}
+        del self._owners[place, text]
+
+    def _places(
+        self, key: str, rule: AclRule, *, version: int | None = None, layer: int | None = None
+    ) -> list[tuple[str, str]]:
+        """Map and element of each of a rule's boxes, or those of one version: in its layer, or in that."""
         found = []
         for box in boxes(rule):
+            if version not in (None, box.version):
+                continue
             match, text = element(box, crowded=self._sharing[box.detail] > CROWD)
-            layer = self._towers[box.version].layers[key]
-            found.append((f"{self._chain}_{layer}_{match}{box.version}", text))
+            at = self._towers[box.version].layers[key] if layer is None else layer
+            found.append((f"{self._chain}_{at}_{match}{box.version}", text))
         return found
 
     def _direction_of(self, acl: Acl) -> Direction:

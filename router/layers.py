@@ -13,7 +13,7 @@ from typing import NamedTuple
 from router.elements import Span
 
 _FEW = 16
-"""So many rules behind one that goes are looked at whether they stay."""
+"""So many rules behind one that comes or goes are looked at whether they stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,61 +118,111 @@ class Layers:
 
 class Layering:
     """The layer of each rule, by name. A few rules that come or go are placed without a look at all the
-    others' places, where that is what doing so would find."""
+    others' places, but for those few that have to move for them."""
 
     def __init__(self, rules: Mapping[str, Rule], width: int) -> None:
         """`width` is an address's, in bits."""
         self._width = width
         tower = Layers(prefix.length for rule in rules.values() for prefix, _ in rule.boxes)
+        self._rules = dict(rules)
         ordered = sorted(rules, key=lambda name: rules[name].number)
         self.layers = {name: tower.layer(rules[name].boxes) for name in ordered}
-        self._placed = [
-            box for name, rule in rules.items() for box in self._flat(name, rule, self.layers[name])
-        ]
+        self._placed = [box for name, rule in rules.items() for box in self._flat(name, rule)]
 
-    def add(self, name: str, rule: Rule) -> bool:
-        """Place one more. False, and nothing done, where others would have to move."""
+    def add(self, name: str, rule: Rule) -> dict[str, int] | None:
+        """Place one more; the layers that others had before they moved for it. None, and nothing done, where
+        too many might."""
         met = self._met(rule)
-        layer = max((at for number, _, at in met if number < rule.number), default=-1) + 1
-        if any(number > rule.number and at <= layer for number, _, at in met):
-            return False
+        layer = max((self.layers[other] for number, other in met if number < rule.number), default=-1) + 1
+        behind = [
+            (number, other) for number, other in met if number > rule.number and self.layers[other] <= layer
+        ]
+        moved = self._moved(behind, {name: layer}, beside=(name, rule))
+        if moved is None:
+            return None
+        self._rules[name] = rule
         self.layers[name] = layer
-        self._placed += self._flat(name, rule, layer)
-        return True
+        self._placed += self._flat(name, rule)
+        return self._move(moved)
 
-    def remove(self, name: str, rule: Rule) -> bool:
-        """Take one away. False, and nothing done, where others might move."""
-        layer = self.layers[name]
-        behind = {other for number, other, at in self._met(rule) if number > rule.number and at == layer + 1}
-        # One that lies upon another rule of the same layer, too, stays where it is.
-        if len(behind) > _FEW or not all(self._held(other, layer, without=name) for other in behind):
-            return False
-        del self.layers[name]
+    def remove(self, name: str) -> dict[str, int] | None:
+        """Take one away; as `add`."""
+        rule, layer = self._rules[name], self.layers[name]
+        behind = [
+            (number, other)
+            for number, other in self._met(rule)
+            if number > rule.number and self.layers[other] == layer + 1
+        ]
+        moved = self._moved(behind, {name: -1})
+        if moved is None:
+            return None
+        del self.layers[name], self._rules[name]
         self._placed = [box for box in self._placed if box[-1] != name]
-        return True
+        return self._move(moved)
 
-    def _held(self, name: str, layer: int, *, without: str) -> bool:
-        """Whether an earlier rule of this layer is overlapped, another one than that."""
-        own = [box for box in self._placed if box[-1] == name]
-        return any(
-            low <= own_high and high >= own_low and least <= own_most and most >= own_least
-            for own_low, own_high, own_least, own_most, own_number, _, _ in own
-            for low, high, least, most, number, at, other in self._placed
-            if at == layer and number < own_number and other != without
-        )
+    def _moved(
+        self,
+        behind: list[tuple[int, str]],
+        layers: dict[str, int],
+        *,
+        beside: tuple[str, Rule] | None = None,
+    ) -> dict[str, int] | None:
+        """Where those behind a rule that comes or goes are to be, and those behind these, in their order.
+        `layers` is where that rule will be; `beside` the rule, if it isn't placed yet."""
+        waiting = sorted(set(behind))
+        found: dict[str, int] = {}
+        for _ in range(_FEW):
+            if not waiting:
+                return found
+            number, name = waiting.pop(0)
+            met = self._met(self._rules[name])
+            if beside is not None and _overlap(beside[1], self._rules[name]):
+                met.add((beside[1].number, beside[0]))
+            at = {other: layers.get(other, self.layers.get(other, -1)) for _, other in met}
+            layer = max((at[other] for place, other in met if place < number), default=-1) + 1
+            before = self.layers[name]
+            if layer != before:
+                layers[name] = found[name] = layer
+                least, most = min(before, layer), max(before, layer)
+                more = {
+                    (place, other)
+                    for place, other in met
+                    if place > number and least <= at[other] <= most + 1
+                }
+                waiting = sorted(more.union(waiting))
+        return found if not waiting else None
 
-    def _flat(self, name: str, rule: Rule, layer: int) -> Iterator[tuple[int, int, int, int, int, int, str]]:
+    def _move(self, layers: Mapping[str, int]) -> dict[str, int]:
+        before = {name: self.layers[name] for name in layers}
+        self.layers.update(layers)
+        return before
+
+    def _flat(self, name: str, rule: Rule) -> Iterator[tuple[int, int, int, int, int, str]]:
         for prefix, span in rule.boxes:
-            yield (*prefix.span(self._width), *span, rule.number, layer, name)
+            yield (*prefix.span(self._width), *span, rule.number, name)
 
-    def _met(self, rule: Rule) -> set[tuple[int, str, int]]:
-        """Number, name and layer of the rules that overlap this one, itself aside."""
+    def _met(self, rule: Rule) -> set[tuple[int, str]]:
+        """Number and name of the rules that overlap this one, itself aside."""
         found = set()
         for prefix, (first, last) in rule.boxes:
             begin, end = prefix.span(self._width)
             found |= {
-                (number, name, layer)
-                for low, high, least, most, number, layer, name in self._placed
+                (number, name)
+                for low, high, least, most, number, name in self._placed
                 if low <= end and high >= begin and least <= last and most >= first and number != rule.number
             }
         return found
+
+
+def _overlap(one: Rule, other: Rule) -> bool:
+    return any(
+        span[0] <= far[1] and span[1] >= far[0] and _related(prefix, near)
+        for prefix, span in one.boxes
+        for near, far in other.boxes
+    )
+
+
+def _related(one: Prefix, other: Prefix) -> bool:
+    """Whether one is within the other."""
+    length = min(one.length, other.length)
+    return one.shortened(length) == other.shortened(length)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from appliance import haproxy
 from appliance.checks import Check, HttpCheck
 from appliance.memo import per_item, per_key, per_sections
-from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Unit
+from appliance.resources import Backend, BackendServer, LoadBalancers, Resource, Sysctl, Unit
 from appliance.template import milliseconds, render
 from router import http_rules, transparent
 from router.document import (
@@ -27,10 +27,9 @@ from router.elements import PROTOCOLS
 from router.listening import Listener
 from router.paths import paths
 
-UNIT = "sysvm-haproxy.service"
 PEERS_PORT = 10240
-"""Where a process tells its successor what is stuck to which server: on the loopback, or of a pair on the
-sync link, where the other router is told, too."""
+"""Where the first process tells its successor what is stuck to which server, and the next ones behind it: on
+the loopback, or of a pair on the sync link, where the other router is told, too."""
 _ALGORITHMS = {"round-robin": "roundrobin", "least-connections": "leastconn", "source": "source"}
 _TIMEOUTS = {
     "connect": "connect",
@@ -55,28 +54,63 @@ def _resources(document: RouterDocument) -> tuple[Resource, ...]:
     balancers = _proxied(document)
     if not balancers:
         return ()
+    files, parts = _files(document.certificates), _parts(balancers)
+    shares = _shares(balancers, document.load_balancing.processes)
+    # Who waits to be accepted as one HAProxy gives up an address is accepted by the one that has it now
+    # (Linux's ip-sysctl).
+    moving = Sysctl(name="net/ipv4/tcp_migrate_req", value="1")
+    return moving, *(
+        resource
+        for number in sorted(shares)
+        for resource in (
+            _process(document, number, {name: parts[name] for name in shares[number]}, files),
+            Unit(name=haproxy.Place(number).unit),
+        )
+    )
+
+
+def _process(
+    document: RouterDocument, number: int, parts: Mapping[str, "_Part"], files: Mapping[str, str]
+) -> LoadBalancers:
+    """One HAProxy with its share of the load balancers."""
+    place, settings = haproxy.Place(number), document.load_balancing
     text = render(
         "haproxy/global.cfg.j2",
-        load_balancing=document.load_balancing,
-        timeouts=_timeouts(document.load_balancing.timeouts),
-        run=haproxy.RUN,
+        load_balancing=settings,
+        max_connections=-(-settings.max_connections // settings.processes),
+        timeouts=_timeouts(settings.timeouts),
+        run=place.run,
         certificates=haproxy.CERTIFICATES,
         localpeer=_localpeer(document),
         peers=_peers(document),
-        peers_port=PEERS_PORT,
+        peers_port=PEERS_PORT + number,
         transparent=transparent.is_used(document),
     )
-    shown = {name for item in balancers.values() if item.tls for name in item.tls.certificates}
-    files, parts = _files(document.certificates), _parts(balancers).values()
-    balanced = LoadBalancers(
+    shown = {name for part in parts.values() for name in part.certificates}
+    return LoadBalancers(
         text=text,
-        backends=dict(sorted(each for part in parts for each in part.backends)),
+        backends=dict(sorted(each for part in parts.values() for each in part.backends)),
         certificates={
             **{f"{name}.pem": files[name] for name in sorted(shown)},
-            **dict(sorted(file for part in parts for file in part.authorities)),
+            **dict(sorted(file for part in parts.values() for file in part.authorities)),
         },
+        process=number,
     )
-    return balanced, Unit(name=UNIT)
+
+
+def _shares(balancers: Mapping[str, LoadBalancer], processes: int) -> dict[int, list[str]]:
+    """The names of those that each process serves; one that would serve none isn't there."""
+    found: dict[int, list[str]] = {}
+    for name in balancers:
+        found.setdefault(process_of(name, processes), []).append(name)
+    return found
+
+
+def process_of(name: str, processes: int) -> int:
+    """Which one serves a load balancer, from 0: by its name alone, for the same is so on both of a pair."""
+    if processes == 1:
+        return 0
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % processes
 
 
 def _proxied(document: RouterDocument) -> Mapping[str, LoadBalancer]:
@@ -90,7 +124,8 @@ def listeners(document: RouterDocument) -> Iterator[Listener]:
     redundancy = document.redundancy
     if redundancy is not None and _proxied(document):
         own = paths(document)[redundancy.sync].address
-        yield Listener(own, PROTOCOLS["tcp"], (PEERS_PORT, PEERS_PORT))
+        last = PEERS_PORT + document.load_balancing.processes - 1
+        yield Listener(own, PROTOCOLS["tcp"], (PEERS_PORT, last))
 
 
 @per_item
@@ -113,8 +148,10 @@ def _peers(document: RouterDocument) -> list[tuple[str, str]]:
 
 
 def checks(document: RouterDocument) -> Iterator[Check]:
-    if _proxied(document):
-        yield HttpCheck(name="load balancing", socket=f"{haproxy.RUN}/health.sock", path="/")
+    processes = document.load_balancing.processes
+    for number in sorted(_shares(_proxied(document), processes)):
+        name = "load balancing" if processes == 1 else f"load balancing, process {number}"
+        yield HttpCheck(name=name, socket=str(haproxy.Place(number).health), path="/")
 
 
 @per_key
@@ -130,6 +167,8 @@ class _Part(NamedTuple):
     """Its own, and each of its groups by LOAD-BALANCER:GROUP."""
     authorities: tuple[tuple[str, str], ...]
     """That servers' certificates are of: files' names, and PEM."""
+    certificates: tuple[str, ...]
+    """Names of those that are shown to clients."""
 
 
 @per_key
@@ -139,6 +178,7 @@ def _parts(name: str, item: LoadBalancer) -> _Part:
     return _Part(
         backends=((name, _backend(name, item)), *groups),
         authorities=tuple(_authority(tls) for tls in spoken if tls is not None and tls.verify),
+        certificates=tuple(item.tls.certificates) if item.tls is not None else (),
     )
 
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from appliance.runtime import namespace
 
-_SETTINGS = """
+SETTINGS = """
 charon-systemd {
     load = random nonce openssl kdf pem x509 pubkey pkcs1 pkcs8 constraints revocation \
  kernel-libipsec kernel-netlink socket-default vici eap-identity eap-mschapv2
@@ -69,7 +69,7 @@ class Peer:
             (place / name).mkdir(parents=True)
         for name, content in files.items():
             (place / name).write_text(content)
-        (self.directory / "strongswan.conf").write_text(_SETTINGS)
+        (self.directory / "strongswan.conf").write_text(SETTINGS)
         (place / "swanctl.conf").write_text(swanctl)
         self.run()
 

@@ -3,8 +3,9 @@
 A process that takes over counts from 0; Prometheus' rates allow for that.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from appliance import haproxy
@@ -37,13 +38,15 @@ _FRONT, _ALL = "FRONTEND", "BACKEND"
 
 
 def statistics() -> Statistics:
-    """Empty where no HAProxy answers."""
-    try:
-        with haproxy.Session() as session:
-            rows = session.statistics()
-    except OSError:
-        return {}
+    """Of those whose HAProxy answers."""
     found: Statistics = {}
+    for place in haproxy.running():
+        with contextlib.suppress(OSError), haproxy.Session(place.admin) as session:
+            _collect(session.statistics(), found)
+    return found
+
+
+def _collect(rows: Iterable[Mapping[str, str]], found: Statistics) -> None:
     for row in rows:
         of = row["svname"]
         name, _, group = row["pxname"].partition(_OWN)
@@ -59,7 +62,6 @@ def statistics() -> Statistics:
             item |= _figures(row, {"queued": "qcur"})
         else:
             item["servers"][of] = _server(row)
-    return found
 
 
 def _server(row: Mapping[str, str]) -> dict[str, Any]:
@@ -90,11 +92,11 @@ def _responses(row: Mapping[str, str]) -> dict[str, Any]:
 
 def certificate_ends() -> dict[str, float]:
     """When the certificates that are shown end, in seconds since 1970, by name."""
-    try:
-        with haproxy.Session() as session:
-            return session.certificate_ends()
-    except OSError:
-        return {}
+    found: dict[str, float] = {}
+    for place in haproxy.running():
+        with contextlib.suppress(OSError), haproxy.Session(place.admin) as session:
+            found |= session.certificate_ends()
+    return found
 
 
 Sample = tuple[dict[str, str], float]

@@ -37,7 +37,7 @@ def check(plan: Plan, host: Host) -> None:
                 raise CheckError(f"nft table {resource.table}", str(error)) from error
         elif (
             isinstance(resource, resources.LoadBalancers)
-            and str(load_balancers.config_path(host)) in changing
+            and str(load_balancers.config_path(resource, host)) in changing
             and (words := load_balancers.check(resource, host))
         ):
             raise CheckError("Load balancers", words)

@@ -1,5 +1,5 @@
-"""Observe and change load balancers: HAProxy's configuration, the servers of the running process, and the
-certificates that it shows.
+"""Observe and change load balancers: a HAProxy's configuration, the servers of the running process, and the
+certificates that it shows. Of several HAProxys each is looked after by itself.
 
 The configuration has a digest of its structure as its description, which the running process tells. Servers
 are no part of that: they come, go and change in the process itself, and stand in the file for the next one.
@@ -8,26 +8,28 @@ The same goes for certificates. Whatever else changes makes the master start a p
 
 import base64
 import hashlib
+import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import disk, haproxy
+from appliance.engine import backend_servers
 from appliance.engine.change import Change
 from appliance.engine.host import Host
-from appliance.resources import Backend, BackendServer, LoadBalancers
+from appliance.resources import Backend, LoadBalancers
 
-KIND = "LoadBalancers"
+KIND = backend_servers.KIND
 _MADE, _CHECKED, _CURRENT = "load balancers", "checked load balancers", "current load balancers"
-"""Of what is kept as seen."""
+"""Of what is kept as seen, of each process."""
 _CHECK_SECONDS = 30
 _TAKE_OVER_SECONDS = 5.0
-_REMOVAL_SECONDS = 5
 _PRIVATE = 0o600
 _SERVER = "    server "
+_OWN_LINES = re.compile(r"^(listen|backend|    bind) \S+", re.MULTILINE)
 _GONE = (FileNotFoundError, ConnectionError)
 """What a socket says on which nobody listens."""
 Servers = dict[str, dict[str, haproxy.Observed]]
@@ -40,32 +42,42 @@ def plan(wanted: Sequence[LoadBalancers], host: Host, *, fresh: bool = False) ->
     for path in sorted(_certificates(host).glob("*")):
         if path.name not in names:
             yield _removal(path)
-    if not wanted and config_path(host).exists():
-        yield _removal(config_path(host))
+    configs = {config_path(item, host) for item in wanted}
+    for path in sorted(_directory(host).glob("*.cfg")):
+        if path not in configs:
+            yield _removal(path)
 
 
-def config_path(host: Host) -> Path:
+def config_path(item: LoadBalancers, host: Host) -> Path:
     """Where HAProxy reads it."""
-    return host.generated / haproxy.DIRECTORY.name / haproxy.CONFIG.name
+    return _directory(host) / haproxy.Place(item.process).config.name
+
+
+def _directory(host: Host) -> Path:
+    return host.generated / haproxy.DIRECTORY.name
 
 
 def _certificates(host: Host) -> Path:
-    return host.generated / haproxy.DIRECTORY.name / haproxy.CERTIFICATES.name
+    return _directory(host) / haproxy.CERTIFICATES.name
+
+
+def _kept(what: str, item: LoadBalancers) -> str:
+    return f"{what} {item.process}"
 
 
 def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
     running, servers = _observe(item)
     current = running == digest(item) and has_numbers(item, servers)
-    host.seen[_CURRENT] = item, current
-    made = _made(item, host)
+    host.seen[_kept(_CURRENT, item)] = item, current
+    place, made = haproxy.Place(item.process), _made(item, host)
     yield from _shown(item, host, loaded=running is not None, fresh=fresh)
     if current:
         # The process takes a server before the file has it: what it refuses is never on disk.
         for name, backend in made.items():
             have = servers.get(name, {})
             if have != backend.servers:
-                yield from _servers(name, backend.of.servers, have)
-    text, path = _config(item, (backend.section for backend in made.values())), config_path(host)
+                yield from backend_servers.changes(place, name, backend.of.servers, have)
+    text, path = _config(item, (backend.section for backend in made.values())), config_path(item, host)
     present = _read(path)
     # Who has changed more of the file than we ever do while a process runs may have had it loaded.
     current = current and (present is None or _without_servers(present) == _without_servers(text))
@@ -77,13 +89,13 @@ def _plan(item: LoadBalancers, host: Host, *, fresh: bool) -> Iterator[Change]:
             run=lambda: disk.replace(path, text.encode(), mode=_PRIVATE),
         )
     if running is not None and not current:
-        yield Change(kind=KIND, name="haproxy", action="reload", run=lambda: _reload(item))
+        yield Change(kind=KIND, name=place.unit, action="reload", run=lambda: _reload(item))
 
 
 def _observe(item: LoadBalancers) -> tuple[str | None, Servers]:
     """The description of the running process, and its servers; None where none runs."""
     try:
-        with haproxy.Session() as session:
+        with haproxy.Session(haproxy.Place(item.process).admin) as session:
             description = session.description()
             # Of another configuration's servers nothing is wanted.
             return description, session.servers() if description == digest(item) else {}
@@ -121,12 +133,15 @@ class _Made:
     of: Backend
     section: str
     servers: dict[str, haproxy.Observed]
+    likeness: str
+    """A digest that others share from which it differs in what can't be wrong: in its name, address and
+    port, and in its servers' names, addresses, ports, numbers and weights. All of these are typed."""
 
 
 def _made(item: LoadBalancers, host: Host) -> dict[str, _Made]:
     """By name; what was made of the very same one before stays."""
-    kept: dict[str, _Made] = host.seen.get(_MADE, {})
-    host.seen[_MADE] = found = {
+    kept: dict[str, _Made] = host.seen.get(_kept(_MADE, item), {})
+    host.seen[_kept(_MADE, item)] = found = {
         name: kept[name] if name in kept and kept[name].of is backend else _make(name, backend)
         for name, backend in item.backends.items()
     }
@@ -138,7 +153,14 @@ def _make(name: str, backend: Backend) -> _Made:
         name: haproxy.Observed(server.number, server.address, server.port, server.weight, server.maintenance)
         for name, server in backend.servers.items()
     }
-    return _Made(backend, _section(name, backend), servers)
+    return _Made(backend, _section(name, backend), servers, _likeness(backend))
+
+
+def _likeness(backend: Backend) -> str:
+    # A load balancer of no servers at all isn't like one that has some.
+    options = sorted({f"{server.options}\0{server.maintenance}" for server in backend.servers.values()})
+    text = _OWN_LINES.sub(r"\1 ", backend.text)
+    return hashlib.sha256("\0\0".join((text, *options)).encode()).hexdigest()
 
 
 def _without_servers(text: str) -> list[str]:
@@ -146,22 +168,10 @@ def _without_servers(text: str) -> list[str]:
 
 
 def _section(name: str, backend: Backend) -> str:
-    lines = (f"{_SERVER}{name} {_words(server)}\n" for name, server in backend.servers.items())
+    lines = (
+        f"{_SERVER}{name} {backend_servers.words(server)}\n" for name, server in backend.servers.items()
+    )
     return backend.text + "".join(lines)
-
-
-def _words(server: BackendServer) -> str:
-    return f"{_place(server)} disabled" if server.maintenance else _place(server)
-
-
-def _place(server: BackendServer) -> str:
-    address = f"[{server.address}]" if ":" in server.address else server.address
-    return f"{address}:{server.port} id {server.number} weight {server.weight} {server.options}".rstrip()
-
-
-def is_checked(server: BackendServer) -> bool:
-    """Whether HAProxy asks it for life."""
-    return server.options.startswith("check ")
 
 
 def digest(item: LoadBalancers) -> str:
@@ -182,24 +192,25 @@ def _removal(path: Path) -> Change:
 
 
 def check(item: LoadBalancers, host: Host) -> str:
-    """Have HAProxy look at what it would load; what it says against it, if anything. Sections that it has
-    passed before aren't asked about again: they stand each for itself."""
+    """Have HAProxy look at what it would load; what it says against it, if anything. Sections stand each for
+    itself, so of those that are alike it sees one, and none that is like one that it has passed before."""
     if _is_current(item, host):
         return ""
-    passed: dict[str, str] = host.seen.get(_CHECKED, {})
-    sections = {name: made.section for name, made in _made(item, host).items()}
     # With `defaults` and certificates that a section relies on.
     common = hashlib.sha256("\0".join((item.text, *item.certificates.values())).encode()).hexdigest()
-    new = {name: text for name, text in sections.items() if passed.get(name) != common + text}
-    words = _refusal(item, "\n".join(new.values()))
+    kept, passed = host.seen.get(_kept(_CHECKED, item), ("", frozenset()))
+    made = _made(item, host)
+    known: frozenset[str] = passed if kept == common else frozenset()
+    new = {each.likeness: each.section for each in made.values() if each.likeness not in known}
+    words = _refusal(item, "\n".join(new.values())) if new or kept != common else ""
     if not words:
-        host.seen[_CHECKED] = {name: common + text for name, text in sections.items()}
+        host.seen[_kept(_CHECKED, item)] = common, frozenset(each.likeness for each in made.values())
     return words
 
 
 def _is_current(item: LoadBalancers, host: Host) -> bool:
     """Whether the running process can be told all that is wanted: as the plan that is checked found it."""
-    kept: tuple[LoadBalancers, bool] | None = host.seen.get(_CURRENT)
+    kept: tuple[LoadBalancers, bool] | None = host.seen.get(_kept(_CURRENT, item))
     if kept is not None and kept[0] is item:
         return kept[1]
     running, servers = _observe(item)
@@ -210,7 +221,8 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
     with tempfile.TemporaryDirectory(prefix="sysvm-check-") as directory:
         for name, pem in item.certificates.items():
             disk.replace(Path(directory) / name, pem.encode(), mode=_PRIVATE)
-        candidate = Path(directory) / haproxy.CONFIG.name
+        config = haproxy.Place(item.process).config
+        candidate = Path(directory) / config.name
         candidate.write_text(f"{item.text.replace(str(haproxy.CERTIFICATES), directory)}\n{sections}")
         ran = subprocess.run(
             ["haproxy", "-c", "-f", candidate],
@@ -223,7 +235,7 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
         return ""
     alerts = [line for line in ran.stderr.splitlines() if line.startswith("[ALERT]")]
     said = "; ".join(line.partition(" : config : ")[2] or line for line in alerts)
-    return said.replace(str(candidate), str(haproxy.CONFIG)).replace(directory, "") or ran.stderr
+    return said.replace(str(candidate), str(config)).replace(directory, "") or ran.stderr
 
 
 # --- the process --------------------------------------------------------------------------------------
@@ -231,30 +243,34 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
 
 def _reload(item: LoadBalancers) -> None:
     """Have another process take over: connections stay with the old one, and what is down stays down."""
+    place, wanted = haproxy.Place(item.process), digest(item)
+
+    def taken_over() -> bool:
+        # While one takes over from another either may answer: once is chance.
+        return _description(place) == wanted and _description(place) == wanted
+
     try:
-        _leave_state(item)
-        haproxy.reload()
+        _leave_state(item, place)
+        haproxy.reload(place, taken_over)
     except _GONE:
-        pass  # It has just ended; whoever is started in its place reads the same file.
+        # It has just ended; whoever is started in its place reads the same file.
+        deadline = time.monotonic() + _TAKE_OVER_SECONDS
+        while not taken_over() and time.monotonic() < deadline:
+            time.sleep(0.005)
     finally:
-        disk.remove(haproxy.STATE)
-    deadline = time.monotonic() + _TAKE_OVER_SECONDS
-    while _description() != digest(item):
-        if time.monotonic() > deadline:
-            raise haproxy.HaproxyError("The process that runs has another configuration than it was told")
-        time.sleep(0.005)
+        disk.remove(place.state)
 
 
-def _description() -> str | None:
-    """Of the process that takes connections now: while another takes over, the old one still may."""
+def _description(place: haproxy.Place) -> str | None:
+    """Of the process that takes connections now."""
     try:
-        with haproxy.Session() as session:
+        with haproxy.Session(place.admin) as session:
             return session.description()
     except _GONE:
         return None
 
 
-def _leave_state(item: LoadBalancers) -> None:
+def _leave_state(item: LoadBalancers, place: haproxy.Place) -> None:
     """Tell the next process which servers are down (HAProxy's configuration manual, server-state-file), or
     it would send clients there until it has found out by itself. All else is as the configuration says."""
     # Who isn't asked for life is never down.
@@ -262,11 +278,11 @@ def _leave_state(item: LoadBalancers) -> None:
         (name, place): server
         for name, backend in item.backends.items()
         for place, server in backend.servers.items()
-        if is_checked(server)
+        if backend_servers.is_checked(server)
     }
     if not asked:
         return
-    with haproxy.Session() as session:
+    with haproxy.Session(place.admin) as session:
         version, head, *lines = session.ask("show servers state").splitlines()
     kept = []
     for line in lines:
@@ -276,26 +292,27 @@ def _leave_state(item: LoadBalancers) -> None:
         if server and (field[4], field[18], field[6]) == (server.address, str(server.port), "0"):
             field[7] = field[8] = str(server.weight)
             kept.append(" ".join(field))
-    disk.replace(haproxy.STATE, "\n".join((version, head, *kept, "")).encode(), mode=_PRIVATE)
+    disk.replace(place.state, "\n".join((version, head, *kept, "")).encode(), mode=_PRIVATE)
 
 
 def _shown(item: LoadBalancers, host: Host, *, loaded: bool, fresh: bool) -> Iterator[Change]:
+    place = haproxy.Place(item.process)
     for name, pem in item.certificates.items():
         path = _certificates(host) / name
         present = _read(path)
-        if present == pem and not (fresh and loaded and _shows_another(name, pem)):
+        if present == pem and not (fresh and loaded and _shows_another(place, name, pem)):
             continue
         yield Change(
             kind=KIND,
             name=str(path),
             action="create" if present is None else "update",
-            run=lambda path=path, pem=pem: _replace_certificate(path, pem),  # type: ignore[misc]
+            run=lambda path=path, pem=pem: _replace_certificate(place, path, pem),  # type: ignore[misc]
         )
 
 
-def _shows_another(name: str, pem: str) -> bool:
+def _shows_another(place: haproxy.Place, name: str, pem: str) -> bool:
     try:
-        with haproxy.Session() as session:
+        with haproxy.Session(place.admin) as session:
             shown = session.fingerprint(haproxy.CERTIFICATES / name)
     except _GONE:
         return False
@@ -308,83 +325,13 @@ def fingerprint(pem: str) -> str:
     return hashlib.sha1(base64.b64decode(body), usedforsecurity=False).hexdigest()
 
 
-def _replace_certificate(path: Path, pem: str) -> None:
+def _replace_certificate(place: haproxy.Place, path: Path, pem: str) -> None:
     """In the running process, if it has one of that name, and then on disk."""
     try:
-        with haproxy.Session() as session:
+        with haproxy.Session(place.admin) as session:
             loaded = haproxy.CERTIFICATES / path.name
             if session.fingerprint(loaded) is not None:
                 session.replace_certificate(loaded, pem)
     except _GONE:
         pass  # None runs; the next one reads the file.
     disk.replace(path, pem.encode(), mode=_PRIVATE)
-
-
-def _servers(
-    backend: str, wanted: Mapping[str, BackendServer], have: Mapping[str, haproxy.Observed]
-) -> Iterator[Change]:
-    for name, server in wanted.items():
-        there = f"{backend}/{name}"
-        if name not in have:
-            yield Change(
-                kind=KIND,
-                name=there,
-                action="create",
-                detail=f"{server.address}:{server.port}",
-                run=lambda there=there, server=server: _add(there, server),  # type: ignore[misc]
-            )
-        elif commands := _adjustments(there, server, have[name]):
-            yield Change(
-                kind=KIND,
-                name=there,
-                action="update",
-                detail="; ".join(commands.values()),
-                run=lambda commands=tuple(commands): _order(commands),  # type: ignore[misc]
-            )
-    for name in sorted(have.keys() - wanted.keys()):
-        there = f"{backend}/{name}"
-        yield Change(
-            kind=KIND,
-            name=there,
-            action="delete",
-            run=lambda there=there: _remove(there),  # type: ignore[misc]
-        )
-
-
-def _adjustments(there: str, server: BackendServer, have: haproxy.Observed) -> dict[str, str]:
-    """Commands, and what they are for."""
-    found = {}
-    if (server.address, server.port) != (have.address, have.port):
-        command = f"set server {there} addr {server.address} port {server.port}"
-        found[command] = f"to {server.address}:{server.port}"
-    if server.weight != have.weight:
-        found[f"set server {there} weight {server.weight}"] = f"weight {have.weight} to {server.weight}"
-    if server.maintenance != have.maintenance:
-        state = "maint" if server.maintenance else "ready"
-        found[f"set server {there} state {state}"] = state
-    return found
-
-
-def _order(commands: Sequence[str]) -> None:
-    with haproxy.Session() as session:
-        for command in commands:
-            # What it says is for people; whether it was done shows when the plan is made again.
-            session.ask(command)
-
-
-def _add(there: str, server: BackendServer) -> None:
-    with haproxy.Session() as session:
-        session.order(f"add server {there} {_place(server)}", expect=("New server registered.",))
-        if is_checked(server):
-            session.order(f"enable health {there}")
-        if not server.maintenance:
-            session.order(f"enable server {there}")
-
-
-def _remove(there: str) -> None:
-    """With the connections it has: whoever wants them to end by themselves drains it first."""
-    with haproxy.Session() as session:
-        session.ask(f"set server {there} state maint")
-        session.ask(f"shutdown sessions server {there}")
-        session.ask(f"wait {_REMOVAL_SECONDS}s srv-removable {there}")
-        session.order(f"del server {there}", expect=("Server deleted.",))

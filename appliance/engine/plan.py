@@ -105,10 +105,19 @@ def _ordered(changes: Sequence[Change]) -> Iterator[Change]:
     order of the kinds; then things go, in reverse. An address or a route is thus never missing between
     the old and the new one. Units come last but for what wants them running."""
     stops = [change for change in changes if change.action == "stop"]
+    # What moves from one HAProxy to another is listened to by both for a moment, rather than by none.
+    given_up = [
+        change for change in changes if change.kind == load_balancers.KIND and change.action == "reload"
+    ]
     # Guests are served before thousands of them wait in queues: the kernel takes its time to make those.
     late = (unit.KIND, leases.KIND, *ipsec.LATE, l2tp.KIND, shaping.KIND)
-    rest = [change for change in changes if change.action != "stop" and change.kind not in late]
+    rest = [
+        change
+        for change in changes
+        if change.action != "stop" and change.kind not in late and change not in given_up
+    ]
     yield from stops
     yield from (change for change in rest if change.action != "delete")
     yield from (change for change in reversed(rest) if change.action == "delete")
     yield from (change for change in changes if change.kind in late and change.action != "stop")
+    yield from given_up

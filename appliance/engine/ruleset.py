@@ -12,13 +12,16 @@ is kept for as long as the kernel's generation number says that nobody has commi
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from appliance import disk
-from appliance.engine import flows, users
+from appliance.engine import delta as deltas
+from appliance.engine import flows, table_text, users
 from appliance.engine.change import Change
-from appliance.engine.elements import Count, Moved, Pairs, Place, compact, counts, element, inherited
+from appliance.engine.delta import Observed
+from appliance.engine.elements import Count, Place, compact, counts, element, inherited
 from appliance.engine.host import Host
 from appliance.resources import Limit, Ruleset
 
@@ -29,15 +32,6 @@ TABLES = (OURS, "sysvm_limits")
 FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
 _MOST_GONE = 1_000
-Elements = Mapping[str, Mapping[str, str | None]]
-
-
-@dataclass
-class Observed:
-    generation: int
-    structure: str
-    elements: Elements
-    limits: Mapping[str, Limit]
 
 
 def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
@@ -68,7 +62,9 @@ def _exists(host: Host, table: str) -> bool:
 def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
     observed = _observe(ruleset.table, host)
     ruleset = users.settled(ruleset, observed.elements if observed is not None else {})
-    if observed is None or _stale(ruleset, observed, host) or _much_goes(ruleset, observed):
+    stale = observed is None or _stale(ruleset, observed, host)
+    patch = _patch(ruleset, observed, host) if stale and observed is not None else None
+    if observed is None or (stale and patch is None) or _much_goes(ruleset, observed):
         count = sum(map(len, ruleset.elements.values()))
         yield Change(
             kind=KIND,
@@ -78,8 +74,16 @@ def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
             run=lambda: _swap(ruleset, observed, host),
         )
         return
-    delta = _delta(ruleset, observed)
-    if delta is not None:
+    delta = deltas.delta(ruleset, observed)
+    if patch is not None:
+        yield Change(
+            kind=KIND,
+            name=ruleset.table,
+            action="update",
+            detail=f"{patch.summary}; {delta.summary if delta is not None else 'no elements'}",
+            run=lambda: _change_structure(ruleset, host, observed, patch),
+        )
+    elif delta is not None:
         yield Change(
             kind=KIND,
             name=ruleset.table,
@@ -116,7 +120,8 @@ def check(ruleset: Ruleset, host: Host) -> None:
     refusal touches nothing either; and the kernel makes every check wait for all CPUs (RCU)."""
     observed = _observe(ruleset.table, host)
     if observed is None or _stale(ruleset, observed, host):
-        host.nft.check(_structure(ruleset))
+        patch = _patch(ruleset, observed, host) if observed is not None else None
+        host.nft.check(patch.declaration(ruleset.table) if patch is not None else _structure(ruleset))
 
 
 def _observe(table: str, host: Host) -> Observed | None:
@@ -188,12 +193,6 @@ def _limit(listed: Mapping[str, Any]) -> Limit:
     )
 
 
-def _creation(ruleset: Ruleset, name: str) -> str:
-    limit = ruleset.limits[name]
-    rate = f"rate over {limit.rate} bytes/second burst {limit.burst} bytes"
-    return f"add limit inet {ruleset.table} {name} {{ {rate} ; }}\n"
-
-
 def _structure(ruleset: Ruleset) -> str:
     # "add, delete, add" is how one transaction replaces a table that may or may not be there.
     table = f"table inet {ruleset.table}"
@@ -201,34 +200,35 @@ def _structure(ruleset: Ruleset) -> str:
 
 
 def _whole(ruleset: Ruleset, counted: Mapping[Place, Count]) -> str:
-    table, counters = f"inet {ruleset.table}", _counters(counted)
+    table, counters = f"inet {ruleset.table}", deltas.counts_text(counted)
     fill = "".join(
-        f"add element {table} {name} {{ {_listed(elements.items(), counters.get(name, {}))} }}\n"
+        f"add element {table} {name} {{ {deltas.listed(elements.items(), counters.get(name, {}))} }}\n"
         for name, elements in ruleset.elements.items()
         if elements
     )
-    return _structure(ruleset) + "".join(_creation(ruleset, name) for name in ruleset.limits) + fill
-
-
-def _counters(counted: Mapping[Place, Count]) -> dict[str, dict[str, str]]:
-    """What elements begin with, in nft syntax, by set."""
-    found: dict[str, dict[str, str]] = {}
-    for (name, key), count in counted.items():
-        found.setdefault(name, {})[key] = f" counter packets {count.packets} bytes {count.bytes}"
-    return found
-
-
-def _listed(elements: Any, counters: Mapping[str, str] = {}) -> str:
-    return ", ".join(
-        f"{key}{counters.get(key, '')}" if mapped is None else f"{key}{counters.get(key, '')} : {mapped}"
-        for key, mapped in elements
-    )
+    return _structure(ruleset) + "".join(deltas.creation(ruleset, name) for name in ruleset.limits) + fill
 
 
 def _stale(ruleset: Ruleset, observed: Observed, host: Host) -> bool:
     """Whether the table's structure is not what this text made."""
     noted: object = host.note(_note(ruleset))
     return noted != {"sent": _sent(ruleset), "listed": observed.structure}
+
+
+def _patch(ruleset: Ruleset, observed: Observed, host: Host) -> table_text.Patch | None:
+    """What makes the wanted structure of the one that is there, if that is what was sent last."""
+    noted: object = host.note(_note(ruleset))
+    try:
+        sent = _sent_text(ruleset, host).read_text()
+    except FileNotFoundError:
+        return None
+    if noted != {"sent": hashlib.sha256(sent.encode()).hexdigest(), "listed": observed.structure}:
+        return None
+    return table_text.patch(sent, ruleset.text)
+
+
+def _sent_text(ruleset: Ruleset, host: Host) -> Path:
+    return host.state / f"nft-{ruleset.table}.nft"
 
 
 def _note(ruleset: Ruleset) -> str:
@@ -246,17 +246,23 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
     if observed is not None:
         flows.note(flows.gone(ruleset, observed.elements), host)
         known = counted(ruleset.table, host)
-        gone, come = _moved(ruleset, observed)
+        gone, come = deltas.moved(ruleset, observed)
         for name in observed.elements.keys() - ruleset.elements.keys():
             gone[name] = list(observed.elements[name].items())
         known |= inherited(known, gone, come, ruleset.counting)
     _forget(ruleset, host)
+    _load(ruleset, _whole(ruleset, known), host)
+
+
+def _load(ruleset: Ruleset, commands: str, host: Host) -> None:
+    """One transaction that makes the wanted table, and the note of what came of it."""
     before = host.nft.generation()
-    host.nft.run(_whole(ruleset, known))
+    host.nft.run(commands)
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True, hook=compact)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")
     structure = structure_digest(listing)
+    disk.replace(_sent_text(ruleset, host), ruleset.text.encode())
     disk.write_json(host.state / _note(ruleset), {"sent": _sent(ruleset), "listed": structure})
     _keep(ruleset, structure, host, before=before)
     _end_flows(ruleset, host)
@@ -286,87 +292,7 @@ def _keep(ruleset: Ruleset, structure: str, host: Host, *, before: int) -> None:
         )
 
 
-def _moved(ruleset: Ruleset, observed: Observed) -> tuple[dict[str, Pairs], dict[str, Pairs]]:
-    """The elements that go and come. A limit can't be changed: another takes its name, and the elements that
-    lead to it are made anew around that."""
-    unlike = _unlike(ruleset, observed)
-    gone: dict[str, Pairs] = {}
-    come: dict[str, Pairs] = {}
-    for name, want in sorted(ruleset.elements.items()):
-        have = observed.elements.get(name, {})
-        if (want is have or want == have) and not unlike:
-            continue
-        goes = [
-            (key, mapped)
-            for key, mapped in have.items()
-            if key not in want or want[key] != mapped or mapped in unlike
-        ]
-        comes = [
-            (key, mapped)
-            for key, mapped in want.items()
-            if key not in have or have[key] != mapped or mapped in unlike
-        ]
-        if goes:
-            gone[name] = goes
-        if comes:
-            come[name] = comes
-    return gone, come
-
-
-def _unlike(ruleset: Ruleset, observed: Observed) -> set[str | None]:
-    """Limits that aren't as wanted."""
-    if ruleset.limits is observed.limits:
-        return set()
-    return {name for name, limit in observed.limits.items() if ruleset.limits.get(name) != limit}
-
-
-@dataclass(frozen=True)
-class _Delta:
-    """What turns what is observed into what is wanted."""
-
-    gone: Moved
-    come: Moved
-    limits_gone: Sequence[str]
-    limits_come: Sequence[str]
-
-    @property
-    def summary(self) -> str:
-        come, gone = (sum(map(len, moved.values())) for moved in (self.come, self.gone))
-        return f"{come} elements come, {gone} go"
-
-    def commands(self, ruleset: Ruleset, counted: Mapping[Place, Count]) -> str:
-        """`create` and `delete`, unlike `add` and `destroy`, fail where an element isn't as it was observed.
-        So the transaction itself proves that the observation still held."""
-        table, counters = f"inet {ruleset.table}", _counters(counted)
-        # What users reach a script may change at any time.
-        moving = ruleset.users.sets if ruleset.users is not None else ()
-        parts = []
-        for name, elements in self.gone.items():
-            keys = ", ".join(key for key, _ in elements)
-            if name in moving:
-                parts.append(f"add element {table} {name} {{ {keys} }}\n")
-            parts.append(f"delete element {table} {name} {{ {keys} }}\n")
-        parts += [f"delete limit {table} {name}\n" for name in self.limits_gone]
-        parts += [_creation(ruleset, name) for name in self.limits_come]
-        parts += [
-            f"{'add' if name in moving else 'create'} element {table} {name} "
-            f"{{ {_listed(elements, counters.get(name, {}))} }}\n"
-            for name, elements in self.come.items()
-        ]
-        return "".join(parts)
-
-
-def _delta(ruleset: Ruleset, observed: Observed) -> _Delta | None:
-    """None where everything is as wanted."""
-    gone, come = _moved(ruleset, observed)
-    unlike = _unlike(ruleset, observed)
-    limits = [name for name in ruleset.limits if name in unlike or name not in observed.limits]
-    if not (gone or come or unlike or limits):
-        return None
-    return _Delta(gone, come, sorted(str(name) for name in unlike), limits)
-
-
-def _begun(ruleset: Ruleset, delta: _Delta, host: Host) -> dict[Place, Count]:
+def _begun(ruleset: Ruleset, delta: deltas.Delta, host: Host) -> dict[Place, Count]:
     """What elements that come have counted as others."""
     gone, come = ({name: each for name, each in moved.items() if name in ruleset.counting}
                   for moved in (delta.gone, delta.come))  # fmt: skip
@@ -384,9 +310,27 @@ def _begun(ruleset: Ruleset, delta: _Delta, host: Host) -> dict[Place, Count]:
     return inherited(counts(listing), gone, come, ruleset.counting)
 
 
-def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, delta: _Delta) -> None:
+def _change_elements(ruleset: Ruleset, host: Host, observed: Observed, delta: deltas.Delta) -> None:
     flows.note(flows.gone(ruleset, observed.elements), host)
     _forget(ruleset, host)
     host.nft.run(delta.commands(ruleset, _begun(ruleset, delta, host)))
     _keep(ruleset, observed.structure, host, before=observed.generation)
     _end_flows(ruleset, host)
+
+
+def _change_structure(ruleset: Ruleset, host: Host, observed: Observed, patch: table_text.Patch) -> None:
+    """Few sets and chains for few others; what the rest holds stays."""
+    flows.note(flows.gone(ruleset, observed.elements), host)
+    _forget(ruleset, host)
+    delta = deltas.delta(ruleset, observed) or deltas.Delta({}, {}, (), ())
+    left = {
+        name: list(elements.items())
+        for _, name in patch.sets_gone
+        if (elements := observed.elements.get(name))
+    }
+    new = ruleset.elements.keys() - observed.elements.keys()
+    counted = _begun(ruleset, replace(delta, gone={**delta.gone, **left}), host)
+    commands = patch.commands(
+        ruleset.table, going=delta.going(ruleset), coming=delta.coming(ruleset, counted, new=new)
+    )
+    _load(ruleset, commands, host)

@@ -79,7 +79,12 @@ class LoadBalancing(Model):
     """What all load balancers of tcp and http have in common."""
 
     max_connections: Count = 20_000
-    """At once, of all together; each takes about 33 kB."""
+    """At once, of all together; each takes about 33 kB. Of several `processes` each has an equal share."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many HAProxys serve load balancers of tcp and http. One that comes, changes or goes makes its own
+    HAProxy take all of its load balancers anew: with hundreds of them several are quicker, each some 20 MB
+    of memory. Which one is a load balancer's follows from its name, so none moves when others come or go.
+    Another number moves most of them: connections that are there go on where their HAProxy does."""
     timeouts: DefaultTimeouts = DefaultTimeouts()
     end_sessions_after: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
     """Seconds that connections last, which were there before load balancers came, changed or went: the

@@ -35,31 +35,30 @@ def parsed(text: str) -> Iterator[Server]:
 
 
 def down() -> list[str]:
-    """What the running process has found; nothing where none runs."""
-    if not haproxy.ADMIN.exists():
-        return []
-    with haproxy.Session() as session:
-        return [server.name for server in parsed(session.ask("show servers state")) if server.down]
+    """What the running processes have found; nothing where none runs."""
+    found = []
+    for place in haproxy.running():
+        with haproxy.Session(place.admin) as session:
+            found += [server.name for server in parsed(session.ask("show servers state")) if server.down]
+    return found
 
 
 def adopt(theirs: Sequence[str]) -> None:
     """Make no checks, and take these servers for down and all others for well."""
-    if not haproxy.ADMIN.exists():
-        return
     known = frozenset(theirs)
-    with haproxy.Session() as session:
-        for server in parsed(session.ask("show servers state")):
-            if server.checked:
-                session.ask(f"disable health {server.name}")
-            if server.down != (server.name in known):
-                session.ask(f"set server {server.name} health {'up' if server.down else 'down'}")
+    for place in haproxy.running():
+        with haproxy.Session(place.admin) as session:
+            for server in parsed(session.ask("show servers state")):
+                if server.checked:
+                    session.ask(f"disable health {server.name}")
+                if server.down != (server.name in known):
+                    session.ask(f"set server {server.name} health {'up' if server.down else 'down'}")
 
 
 def check_again() -> None:
     """Make all checks, beginning with what was taken for true until now."""
-    if not haproxy.ADMIN.exists():
-        return
-    with haproxy.Session() as session:
-        for server in parsed(session.ask("show servers state")):
-            if not server.checked:
-                session.ask(f"enable health {server.name}")
+    for place in haproxy.running():
+        with haproxy.Session(place.admin) as session:
+            for server in parsed(session.ask("show servers state")):
+                if not server.checked:
+                    session.ask(f"enable health {server.name}")

@@ -17,6 +17,26 @@ _LAST = 65_535
 Rules = dict[str, dict[str, Any]]
 
 
+_WIDE = {
+    "number": _LAST - 1,
+    "direction": "ingress",
+    "verdict": "accept",
+    "protocol": "tcp",
+    "ports": ["1-65535"],
+    "cidrs": ["198.18.0.0/15"],
+}
+"""Behind four rules in five, and before the last."""
+_LOGGED = {
+    "number": _LAST - 1,
+    "direction": "ingress",
+    "verdict": "drop",
+    "protocol": "tcp",
+    "ports": [7],
+    "cidrs": ["192.0.2.1/32"],
+    "log": True,
+}
+
+
 def run(say: Say) -> str:
     rows = []
     with laboratory() as lab:
@@ -55,6 +75,13 @@ def _measured(lab: Lab, what: str, document: Mapping[str, Any], name: str) -> It
     for step, patches in steps.items():
         taken = [lab.patch({"acls": {name: {"rules": rules}}}) for rules in patches]
         yield _row(f"{what}: {step}", taken)
+    for step, rule in (("a rule that opens another layer", _WIDE), ("a rule that logs", _LOGGED)):
+        come, gone = [], []
+        for _ in range(_PATCHES):
+            come.append(lab.patch({"acls": {name: {"rules": {"more": rule}}}}))
+            gone.append(lab.patch({"acls": {name: {"rules": {"more": None}}}}))
+        yield _row(f"{what}: {step}", come)
+        yield _row(f"{what}: it goes", gone)
 
 
 def _row(what: str, taken: list[tuple[float, Any]]) -> list[object]:

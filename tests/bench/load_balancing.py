@@ -24,7 +24,8 @@ _SECONDS = 3
 _PORT, _SERVER = 9000, 9080
 _COUNT = 1_000
 _PUTS, _PATCHES = 3, 11
-_UNIT = "sysvm-haproxy.service"
+_PROCESSES = (1, 4)
+_UNIT = "sysvm-haproxy@0.service"
 _BYHAND = """global
     maxconn 4000
 defaults
@@ -74,8 +75,7 @@ def run(say: Say) -> str:
     with laboratory() as lab:
         with _answering(lab):
             requests = [_compare(lab, way, say) for way in WAYS]
-        say(f"{_COUNT:,} load balancers")
-        whole, steps = _scale(lab, say)
+        rows = [row for processes in _PROCESSES for row in _scale(lab, processes, say)]
     return "\n\n".join(
         [
             "Requests of wrk from the public side to two servers on a guest network: medians of "
@@ -85,7 +85,7 @@ def run(say: Say) -> str:
             f"{_COUNT:,} load balancers of two servers each, PUT to a router that has none; then one change "
             f"beside them. Over HTTPS, applied and verified when the answer comes; medians of {_PUTS} and "
             f"{_PATCHES}.",
-            table(["", "ms", "of it applying"], [whole, *steps]),
+            table(["HAProxys", "", "ms", "of it applying"], rows),
         ]
     )
 
@@ -168,9 +168,10 @@ def _answering(lab: Lab) -> Iterator[None]:
 # --- how many -----------------------------------------------------------------------------------------
 
 
-def _with(balancers: Mapping[str, Any]) -> dict[str, Any]:
+def _with(balancers: Mapping[str, Any], *, processes: int = 1) -> dict[str, Any]:
     document = documents.empty()
     document["load_balancers"] = dict(balancers)
+    document["load_balancing"] = {"processes": processes}
     ports = f"{documents.FIRST_PORT}-{documents.FIRST_PORT + 2 * _COUNT}"
     document["firewall"]["ingress"]["rules"] = {
         name: {
@@ -192,19 +193,20 @@ def _balancer(number: int) -> dict[str, Any]:
     return {"address": documents.PUBLIC_ADDRESS, "port": documents.FIRST_PORT + number, "servers": servers}
 
 
-def _scale(lab: Lab, say: Say) -> tuple[list[object], list[list[object]]]:
-    many = _with({f"lb{number}": _balancer(number) for number in range(_COUNT)})
+def _scale(lab: Lab, processes: int, say: Say) -> Iterator[list[object]]:
+    say(f"{_COUNT:,} load balancers, {processes} HAProxys")
+    balancers = {f"lb{number}": _balancer(number) for number in range(_COUNT)}
+    many = _with(balancers, processes=processes)
     assert len(json.dumps(many)) > 100_000
     puts = []
     for _ in range(_PUTS):
         lab.put(_with({}))
         puts.append(lab.put(many))
-    steps = []
+    yield [processes, *_row(f"{_COUNT:,} load balancers", puts)]
     for what, patch in _patches().items():
         say(what)
         taken = [lab.patch(each) for each in patch]
-        steps.append(_row(what, taken))
-    return _row(f"{_COUNT:,} load balancers", puts), steps
+        yield [processes, *_row(what, taken)]
 
 
 def _patches() -> dict[str, list[dict[str, Any]]]:

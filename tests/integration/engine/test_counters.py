@@ -89,3 +89,21 @@ def test_others_changes_don_t_have_the_table_listed_anew(host: Host, run: Run, m
     run("nft", "add", "table", "inet", "another")
     planning.make([more, *wanted], host)
     assert [command for command in listed if "sysvm_usage" in command]
+
+
+def test_only_what_is_counted_is_looked_for(host: Host, run: Run) -> None:
+    def looked_up() -> set[str]:
+        text = run("nft", "list", "chain", "inet", "sysvm_usage", "forward")
+        return {name for name in ("@network_sent", "@guest_sent", "@guest6_sent") if name in text}
+
+    converge([NETWORK], host)
+    assert looked_up() == {"@network_sent"}
+    converge([NETWORK, guest("10.1.1.10")], host)
+    assert looked_up() == {"@network_sent", "@guest_sent"}
+    both = [NETWORK, guest("10.1.1.10"), guest("fd00::10")]
+    converge(both, host, fresh=True)
+    assert looked_up() == {"@network_sent", "@guest_sent", "@guest6_sent"}
+    assert changes(both, host) == []
+    converge([NETWORK], host)
+    assert looked_up() == {"@network_sent"}
+    assert changes([NETWORK], host) == []

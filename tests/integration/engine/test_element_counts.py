@@ -38,8 +38,12 @@ def test_counts_go_on_where_elements_change(host: Host, run: Run) -> None:
     assert counted("sysvm", host) == {("ports", wide): five, ("ports", "80 . 10.0.0.1"): five}
     converge([ruleset({first: "accept", rest: "drop", "80 . 10.0.0.1": "accept"})], host, fresh=True)
     assert counted("sysvm", host) == {("ports", first): five, ("ports", "80 . 10.0.0.1"): five}
-    # The structure changes with the elements: all is made anew.
-    other = STRUCTURE.replace("chain c {", "chain d {")
+    # A part of the structure changes with the elements.
+    part = STRUCTURE.replace("chain c {", "chain d {")
+    converge([ruleset({wide: "accept", "80 . 10.0.0.1": "accept"}, text=part)], host)
+    assert counted("sysvm", host) == {("ports", wide): five, ("ports", "80 . 10.0.0.1"): five}
+    # So that all is made anew.
+    other = STRUCTURE.replace("chain c {", "chain d {\n        type filter hook output priority 0;")
     converge([ruleset({wide: "accept", "80 . 10.0.0.1": "drop"}, text=other)], host)
     assert counted("sysvm", host) == {("ports", wide): five, ("ports", "80 . 10.0.0.1"): five}
     converge([ruleset({}, text=other)], host)

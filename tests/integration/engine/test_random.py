@@ -47,10 +47,13 @@ def files(host: Host) -> dict[str, list[str]]:
 
 
 def canonical(run: Run) -> tuple[list[str], list[str]]:
-    """Rules in their order; all else in any, for tables and counters are listed as they came."""
+    """A chain's rules in their order; all else in any, for tables, chains and counters are listed as they
+    came."""
     rules = [item["rule"] for item in listed(run) if "rule" in item]
     others = [repr(item) for item in listed(run) if "rule" not in item]
-    return sorted(others), [repr(rule) for rule in sorted(rules, key=lambda rule: str(rule["table"]))]
+    return sorted(others), [
+        repr(rule) for rule in sorted(rules, key=lambda rule: (rule["table"], rule["chain"]))
+    ]
 
 
 # Shrinking what takes the kernel a second each would take minutes.

@@ -189,3 +189,72 @@ def test_one_example_after_another_is_that_example(host: Host, run: Run, first: 
     converge(rules(second), host)
     # Objects are listed as they came, rules are not.
     assert sorted(map(repr, listed(run))) == sorted(map(repr, after_first))
+
+
+COUNTING = STRUCTURE.replace("ipv4_addr : ipv4_addr;", "ipv4_addr : verdict; counter;")
+MORE = COUNTING.replace(
+    "        meta l4proto", "        ip saddr vmap @second\n        meta l4proto"
+).replace(
+    "    chain input",
+    "    map second { type ipv4_addr : verdict; }\n    chain kept {\n        drop\n    }\n    chain input",
+)
+
+
+def test_few_sets_and_chains_change_in_place(host: Host, run: Run) -> None:
+    def made(text: str, **elements: dict[str, str | None]) -> Ruleset:
+        ports: dict[str, str | None] = {"6 . 22": None}
+        return Ruleset(table="sysvm", text=text, elements={"ports": ports, **elements})
+
+    def head() -> str:
+        return run("nft", "-a", "list", "chain", "inet", "sysvm", "input").splitlines()[1]
+
+    few = made(COUNTING, targets={"10.0.0.1": "drop"})
+    several = made(
+        MORE,
+        targets={"10.0.0.1": "drop", "10.0.0.2": "goto kept"},
+        second={"10.0.0.1": "drop", "10.0.0.3": "goto kept"},
+    )
+    apply(few, host)
+    before = head()
+    run("nft", "delete element inet sysvm targets { 10.0.0.1 }; "
+        "add element inet sysvm targets { 10.0.0.1 counter packets 5 bytes 50 : drop }")  # fmt: skip
+    (step,) = steps(several, host)
+    assert step == "update sysvm 3 sets and chains come or change, 0 go; 3 elements come, 0 go"
+    apply(several, host)
+    assert steps(several, host, fresh=True) == []
+    assert steps(several, Host(generated=host.generated), fresh=True) == [], "an engine started anew agrees"
+    assert head() == before, "the chain is the same one"
+    assert "packets 5 bytes 50" in run("nft", "list", "map", "inet", "sysvm", "targets")
+    # And back, with a chain that an element leads to.
+    apply(few, host)
+    assert steps(few, host, fresh=True) == []
+    assert head() == before
+    assert "packets 5 bytes 50" in run("nft", "list", "map", "inet", "sysvm", "targets")
+    assert "kept" not in run("nft", "list", "table", "inet", "sysvm")
+    patched = listed(run, "table", "inet", "sysvm")
+    run("nft", "delete", "table", "inet", "sysvm")
+    apply(few, host)
+    assert patched == listed(run, "table", "inet", "sysvm")
+
+
+def test_what_somebody_changed_is_made_anew_as_a_whole(host: Host, run: Run) -> None:
+    apply(ruleset(_10_0_0_1="10.1.1.1"), host)
+    run("nft", "add", "rule", "inet", "sysvm", "input", "tcp", "dport", "23", "accept")
+    more = ruleset(text=STRUCTURE.replace("    chain", "    chain more {\n        drop\n    }\n    chain"))
+    (step,) = steps(more, host)
+    assert "in one transaction" in step
+    apply(more, host)
+    assert "dport 23" not in run("nft", "list", "table", "inet", "sysvm")
+
+
+def test_a_part_that_the_kernel_refuses_touches_nothing(host: Host, run: Run) -> None:
+    apply(ruleset(_10_0_0_1="10.1.1.1"), host)
+    before = run("nft", "-a", "list", "ruleset")
+    with pytest.raises(CheckError):
+        apply(
+            ruleset(
+                text=STRUCTURE.replace("    chain", "    chain more {\n        jump none\n    }\n    chain")
+            ),
+            host,
+        )
+    assert run("nft", "-a", "list", "ruleset") == before

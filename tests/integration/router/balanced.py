@@ -177,7 +177,7 @@ def spread(client: Client, url: str, count: int, *options: str) -> Counter[str]:
 def haproxy(lab: Lab, command: str) -> str:
     """A command of the runtime API, by somebody else than the agent."""
     script = (
-        "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect('/run/sysvm-haproxy/admin.sock');"
+        "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect('/run/sysvm-haproxy/0/admin.sock');"
         "s.sendall(sys.argv[1].encode()+b'\\n');print(s.makefile().read())"
     )
     return lab.run("python3", "-c", script, command)

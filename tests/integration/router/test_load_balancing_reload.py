@@ -18,7 +18,7 @@ from appliance.runtime import namespace
 
 HTTP, TCP = 8300, 8301
 URL = f"http://{PUBLIC}:{HTTP}/"
-UNIT = "sysvm-haproxy.service"
+UNIT = "sysvm-haproxy@0.service"
 VM1, VM2 = "10.1.1.10", "10.1.1.11"
 
 
@@ -196,7 +196,7 @@ def test_what_somebody_changes_by_hand_is_healed(balanced: Lab) -> None:
     until(lambda: spread(lab["net"], URL, 4) == {"vm1": 2, "vm2": 2}, seconds=45)
     until(lambda: lab.drift() == [] and lab.status()["state"] == "converged", seconds=45)
     assert worker(lab) == process, "healed without a reload"
-    lab.sh("sed -i 's/maxconn 20000/maxconn 200/' /run/sysvm/haproxy/haproxy.cfg; kill -USR2 "
+    lab.sh("sed -i 's/maxconn 20000/maxconn 200/' /run/sysvm/haproxy/0.cfg; kill -USR2 "
            + lab.unit(UNIT, "MainPID"))  # fmt: skip
     until(lambda: worker(lab) != process)
     until(lambda: "Maxconn: 20000" in haproxy(lab, "show info") and lab.drift() == [], seconds=45)

@@ -145,7 +145,7 @@ def test_a_certificate_is_replaced_without_a_reload_and_cuts_nobody(encrypted: L
     # Nor does the next process have the old one; also if that is one after a crash.
     lab.patch({"load_balancers": {"web": {"timeouts": {"client": 44}}}})
     assert shown(lab, "one.example") == der(renewed)
-    lab.run("kill", "-KILL", lab.unit("sysvm-haproxy.service", "MainPID"))
+    lab.run("kill", "-KILL", lab.unit("sysvm-haproxy@0.service", "MainPID"))
     until(lambda: shown(lab, "one.example") == der(renewed), seconds=15)
 
 
@@ -216,7 +216,7 @@ def test_its_key_is_in_no_log_no_plan_and_no_answer(encrypted: Lab) -> None:
     texts.append(json.dumps(refused))
     for text in texts:
         assert text and secret not in text
-    modes = lab.sh("stat -c %a /run/sysvm/haproxy/certificates/one.pem /run/sysvm/haproxy/haproxy.cfg")
+    modes = lab.sh("stat -c %a /run/sysvm/haproxy/certificates/one.pem /run/sysvm/haproxy/0.cfg")
     assert modes.split() == ["600", "600"]
     assert 'sysvm_certificate_end_seconds{certificate="one"}' in texts[2]
 

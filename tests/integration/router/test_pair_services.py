@@ -15,7 +15,7 @@ from pair_services import BALANCED, SITE, SOURCES, Services, services
 from router_lab import FORWARDS, until
 
 _IPV4 = 0x0800
-_UNITS = ("sysvm-haproxy", "sysvm-charon", "sysvm-keepalived", "sysvm-conntrackd", "sysvm-pair")
+_UNITS = ("sysvm-haproxy@0", "sysvm-charon", "sysvm-keepalived", "sysvm-conntrackd", "sysvm-pair")
 _VRRP = 112
 URL = f"http://{FORWARDS}:{BALANCED}/"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from appliance.engine import load_balancers
+from appliance.engine import backend_servers, load_balancers
 from appliance.model import merge_patch
 from tests.unit.router.pem import identity
 from tests.unit.router.test_load_balancing import balancers, one
@@ -102,7 +102,7 @@ def test_a_group_has_a_section_of_its_own() -> None:
         "a": ("10.1.1.10", 80),
         "b": ("10.1.1.11", 82),
     }
-    assert all(load_balancers.is_checked(server) for server in found.servers.values())
+    assert all(backend_servers.is_checked(server) for server in found.servers.values())
     assert found.servers["a"].options.endswith("cookie a")
 
 
@@ -133,9 +133,9 @@ def test_what_did_not_change_is_the_very_same() -> None:
     from tests.examples import read
 
     document = read(value)
-    (before, _) = load_balancing.resources(document)
+    (_, before, _) = load_balancing.resources(document)
     more = {**document.load_balancers, "new": LoadBalancer(address="203.0.113.5", port=9)}
-    (after, _) = load_balancing.resources(document.model_copy(update={"load_balancers": more}))
+    (_, after, _) = load_balancing.resources(document.model_copy(update={"load_balancers": more}))
     assert after.backends.keys() == {*first, "new"}  # type: ignore[union-attr]
     for name in ("web", "web:api", "web:old", "other"):
         assert after.backends[name] is before.backends[name]  # type: ignore[union-attr]

@@ -54,19 +54,42 @@ def test_rules_that_come_and_go_are_where_they_would_be(
     layering = Layering(first, WIDTH)
     for name in names[len(names) // 2 :]:
         first[name] = numbered[name]
-        if not layering.add(name, numbered[name]):
+        before = dict(layering.layers)
+        moved = layering.add(name, numbered[name])
+        if moved is None:
+            assert layering.layers == before
             layering = Layering(first, WIDTH)
         assert layering.layers == Layering(first, WIDTH).layers
     for name in names[::2]:
-        rule = first.pop(name)
-        if not layering.remove(name, rule):
+        del first[name]
+        before = dict(layering.layers)
+        moved = layering.remove(name)
+        if moved is None:
+            assert layering.layers == before
             layering = Layering(first, WIDTH)
         assert layering.layers == Layering(first, WIDTH).layers
+        assert moved is None or moved == {
+            other: layer
+            for other, layer in before.items()
+            if other != name and layering.layers[other] != layer
+        }
 
 
 def test_a_rule_goes_alone_where_others_keep_the_last_one_where_it_is() -> None:
     everywhere = Rule(1000, ((Prefix(0, 0), (0, 65535)),))
     hosts = {str(host): Rule(host, ((Prefix(8, host), (22, 22)),)) for host in range(100)}
     layering = Layering({**hosts, "rest": everywhere}, 8)
-    assert all(layering.remove(str(host), hosts[str(host)]) for host in range(99))
-    assert not layering.remove("99", hosts["99"]), "the rest moves to the first layer"
+    assert all(layering.remove(str(host)) == {} for host in range(99))
+    assert layering.remove("99") == {"rest": 1}, "the rest moves to the first layer"
+    assert layering.layers == {"rest": 0}
+    assert layering.add("99", hosts["99"]) == {"rest": 0}
+
+
+def test_what_many_lie_upon_is_not_looked_at_one_by_one() -> None:
+    everywhere = Rule(1, ((Prefix(0, 0), (0, 65535)),))
+    hosts = {str(host): Rule(2 + host, ((Prefix(8, host), (22, 22)),)) for host in range(100)}
+    layering = Layering(hosts, 8)
+    assert layering.add("first", everywhere) is None
+    assert layering.layers == dict.fromkeys(hosts, 0)
+    layering = Layering({**hosts, "first": everywhere}, 8)
+    assert layering.remove("first") is None

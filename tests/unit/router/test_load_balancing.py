@@ -1,22 +1,24 @@
 """Load balancers of tcp and http: which configuration, and what of it changes without being loaded anew."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance import haproxy
 from appliance.engine import load_balancers
+from appliance.engine.host import Host
 from appliance.model import merge_patch
-from appliance.resources import LoadBalancers, Unit
+from appliance.resources import LoadBalancers, Sysctl, Unit
 from router import load_balancing
-from router.load_balancing import UNIT
 from tests.examples import document, example, read
 
 
 def balancers(value: Any) -> LoadBalancers:
-    found, unit = load_balancing.resources(read(value))
+    moving, found, unit = load_balancing.resources(read(value))
+    assert moving == Sysctl(name="net/ipv4/tcp_migrate_req", value="1")
     assert isinstance(found, LoadBalancers)
-    assert unit == Unit(name=UNIT)
+    assert unit == Unit(name="sysvm-haproxy@0.service")
     return found
 
 
@@ -173,3 +175,79 @@ def test_a_key_is_in_no_rendering_of_the_configuration() -> None:
     assert "PRIVATE KEY" in found.certificates["www.pem"]
     assert "PRIVATE KEY" not in load_balancers.config(found)
     assert "PRIVATE KEY" not in repr(found)
+
+
+def spread(processes: int, names: list[str]) -> dict[str, int]:
+    """Which process serves each."""
+    value = one()
+    item = value["load_balancers"]["web"]
+    value["load_balancers"] = {name: {**item, "port": 2000 + number} for number, name in enumerate(names)}
+    value["load_balancing"] = {"processes": processes, "max_connections": 1001}
+    found = [made for made in load_balancing.resources(read(value)) if isinstance(made, LoadBalancers)]
+    assert all(f"maxconn {-(-1001 // processes)}\n" in made.text for made in found)
+    assert len({made.text for made in found}) == len(found), "sockets and ports of their own"
+    return {name: made.process for made in found for name in made.backends}
+
+
+def test_none_moves_when_others_come_or_go() -> None:
+    names = [f"lb{number}" for number in range(60)]
+    assert set(spread(1, names).values()) == {0}
+    before = spread(4, names)
+    assert set(before.values()) == {0, 1, 2, 3}
+    assert spread(4, names[::2]) == {name: before[name] for name in names[::2]}
+    assert spread(4, names[:1]) == {names[0]: before[names[0]]}
+
+
+def test_each_process_is_looked_after() -> None:
+    value = one()
+    value["load_balancers"]["echo"] = {**value["load_balancers"]["web"], "port": 81}
+    value["load_balancing"] = {"processes": 2}
+    assert {load_balancing.process_of(name, 2) for name in value["load_balancers"]} == {0, 1}
+    wanted = read(value)
+    assert [check.name for check in load_balancing.checks(wanted)] == [
+        "load balancing, process 0",
+        "load balancing, process 1",
+    ]
+    units = [made for made in load_balancing.resources(wanted) if isinstance(made, Unit)]
+    assert [unit.name for unit in units] == ["sysvm-haproxy@0.service", "sysvm-haproxy@1.service"]
+    assert ("169.254.4.1", (10240, 10241)) in {
+        (item.address, item.ports) for item in load_balancing.listeners(wanted)
+    }
+
+
+def test_a_server_groups_process_is_its_load_balancers() -> None:
+    value = one()
+    group = {"servers": {"s9": {"address": "10.1.1.19"}}}
+    rule = {"number": 1, "paths": ["/api"], "group": "api"}
+    item = {**value["load_balancers"]["web"], "groups": {"api": group}, "rules": {"api": rule}}
+    value["load_balancers"] = {f"lb{number}": {**item, "port": 2000 + number} for number in range(8)}
+    value["load_balancing"] = {"processes": 8}
+    for made in load_balancing.resources(read(value)):
+        if isinstance(made, LoadBalancers):
+            alone = {name for name in made.backends if ":" not in name}
+            assert {name for name in made.backends if ":" in name} == {f"{name}:api" for name in alone}
+
+
+def test_what_is_like_another_one_is_not_asked_about_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(load_balancers, "_refusal", lambda item, sections: asked.append(sections) or "")
+    host = Host(generated=tmp_path)
+
+    def check(**more: Any) -> int:
+        value = one()
+        value["load_balancers"] |= {
+            name: {**value["load_balancers"]["web"], "port": 8000 + number, **fields}
+            for number, (name, fields) in enumerate(more.items())
+        }
+        before = len(asked)
+        assert load_balancers.check(balancers(value), host) == ""
+        return sum(sections.count("listen ") for sections in asked[before:])
+
+    assert check() == 1
+    assert check(a={}, b={}) == 0
+    assert check(a={"algorithm": "source"}, b={"algorithm": "source"}) == 1
+    assert check(a={"algorithm": "source"}, c={"servers": {"x": {"address": "10.1.1.9", "weight": 9}}}) == 0
+    assert check(c={"servers": {"x": {"address": "10.1.1.9", "backup": True}}}) == 1
+    assert check(c={"servers": {}}) == 1
