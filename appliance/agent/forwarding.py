@@ -1,7 +1,6 @@
 """The API of a role's own daemon, behind the agent's mutual TLS: the daemon holds no key, and its socket is
 open to root alone."""
 
-import http.client
 import socket
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,6 +24,9 @@ def register(app: Flask, apis: Mapping[str, str]) -> None:
 
 def _register(app: Flask, name: str, path: str) -> None:
     def forward(rest: str) -> Response:
+        # With the first question: an agent starts without.
+        import http.client
+
         try:
             return _asked(path)
         except (OSError, http.client.HTTPException) as error:
@@ -35,10 +37,12 @@ def _register(app: Flask, name: str, path: str) -> None:
 
 
 def _asked(path: str) -> Response:
+    from http.client import HTTPConnection
+
     target = quote(request.path, safe="/")
     if query := request.query_string.decode("ascii", "replace"):
         target += f"?{query}"
-    connection = http.client.HTTPConnection("localhost", timeout=_SECONDS)
+    connection = HTTPConnection("localhost", timeout=_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.sock.settimeout(_SECONDS)

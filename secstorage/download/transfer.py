@@ -8,8 +8,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from secstorage.download.destination import RefusedAddressError, UnknownHostErro
 from secstorage.download.digest import Follower
 from secstorage.download.ranges import Range, Received, missing
 from secstorage.download.rate import Bucket
+from secstorage.download.stored import stored, write
 from secstorage.download.url import Url
 from secstorage.download.web import Answer, Login, RefusedByServerError, TryAgainError, Web
 
@@ -37,14 +38,6 @@ class FailedError(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
-
-
-class StoreError(Exception):
-    """What the disk says to being written."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class _ChangedError(Exception):
@@ -193,7 +186,7 @@ class Transfer:
             if not self.received.count:
                 raise FailedError("empty", "The server sends an empty file")
             self.total = self.received.count
-            with _stored():
+            with stored():
                 file.truncate(self.total)
                 os.fsync(file.fileno())
         return self._results(follower)
@@ -214,7 +207,7 @@ class Transfer:
         length = min(_MOST_RANGE, max(_LEAST_RANGE, size // (4 * self.limits.connections)))
         todo = missing(self.received.ranges, size, most=length)
         with self._open() as file:
-            with _stored():
+            with stored():
                 file.truncate(size)
             follower = Follower(self.path, self.algorithms)
             follower.reached(self.received.frontier)
@@ -278,7 +271,7 @@ class Transfer:
             if not piece:
                 break
             got = len(piece)
-            _write(file, memoryview(piece), at)
+            write(file, memoryview(piece), at)
             at, count = at + got, count + got
             with self._lock:
                 self.received.add(begun, at)
@@ -352,7 +345,7 @@ class Transfer:
             ranges = tuple(self.received.ranges)
         if ranges == self.checkpoint.ranges:
             return
-        with _stored():
+        with stored():
             os.fdatasync(file)
         self.checkpoint = replace(self.checkpoint, ranges=ranges)
         self.keep(self.checkpoint)
@@ -378,29 +371,13 @@ class Transfer:
         self.room(more)
 
     def _results(self, follower: Follower) -> dict[str, str]:
-        with _stored():
+        with stored():
             return follower.results()
 
     def _open(self, *, truncate: bool = False) -> io.FileIO:
         flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if truncate else 0)
-        with _stored():
+        with stored():
             return io.FileIO(os.open(self.path, flags, 0o640), "r+")
-
-
-def _write(file: int, content: memoryview, at: int) -> None:
-    with _stored():
-        while content:
-            count = os.pwrite(file, content, at)
-            content, at = content[count:], at + count
-
-
-@contextmanager
-def _stored() -> Iterator[None]:
-    """An error here is no server's."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(error) from None
 
 
 def _words(error: BaseException) -> str:

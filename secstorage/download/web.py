@@ -128,13 +128,20 @@ class Web:
     def _connected(self, addresses: list[str], port: int) -> socket.socket:
         last: OSError | None = None
         for address in addresses:
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            sock.settimeout(_CONNECT_SECONDS)
             try:
-                sock = socket.create_connection((address, port), _CONNECT_SECONDS)
+                # Told before it is connected: who doesn't answer is given up at once, too.
+                self.opened(sock)
+                sock.connect((address, port))
             except OSError as error:
+                sock.close()
                 last = error
                 continue
+            except BaseException:
+                sock.close()
+                raise
             sock.settimeout(_SILENCE_SECONDS)
-            self.opened(sock)
             return sock
         raise TryAgainError(f"{', '.join(addresses)} port {port}: {last}")
 

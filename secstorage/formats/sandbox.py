@@ -13,10 +13,11 @@ from typing import IO, cast
 from secstorage.formats import confined
 from secstorage.formats.format import RefusedFileError
 
-_MEMORY = 1 << 30
+_MEMORY = 4 << 30
+"""Of addresses: qemu-img has up to 64 threads, with stacks of 8 MiB each that are mostly never touched."""
 _TICK = 0.2
 _MOST_OUTPUT = 1 << 20
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 Watch = Callable[[], None]
 """Asked a few times a second; raises what ends the job."""
 

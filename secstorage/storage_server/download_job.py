@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 from secstorage.download.rate import Bucket
-from secstorage.download.transfer import Checkpoint, FailedError, Limits, StoreError, Transfer
+from secstorage.download.stored import StoreError
+from secstorage.download.transfer import Checkpoint, FailedError, Limits, Transfer
 from secstorage.download.url import check
 from secstorage.formats.expansion import unpacked
 from secstorage.formats.format import RefusedFileError, file_name

@@ -62,7 +62,9 @@ class Scheduler:
                 if known is not None and known.settings.path == item.path:
                     known.settings = item
                 elif known is None:
-                    self._stores[name] = store = Store(name, item, self._owner)
+                    # What isn't mounted nobody else can have, so its lease outlives a boot.
+                    owner = self._owner if item.mounted else settings.appliance
+                    self._stores[name] = store = Store(name, item, owner)
                     tending = threading.Thread(target=self._tend, args=(store,), name=name, daemon=True)
                     self._tending = [each for each in self._tending if each.is_alive()] + [tending]
                     tending.start()

@@ -1,6 +1,7 @@
 """Files as they are, and files that are made to do harm."""
 
 import io
+import shutil
 import struct
 import subprocess
 import tarfile
@@ -13,6 +14,7 @@ from secstorage.formats import inspection, sandbox
 from secstorage.formats.conversion import converted
 from secstorage.formats.format import Format, RefusedFileError
 
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 _TIB = 1 << 40
 OVF = """<?xml version="1.0"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
@@ -220,7 +222,7 @@ def test_a_full_target_ends_a_conversion(tmp_path: Path) -> None:
         "open('{place}/allowed', 'w')",
         "import os; os.kill(1, 0)",
         "import os; os.unlink('{place}/allowed')",
-        "x = bytes(2 << 30)",
+        "x = bytes(8 << 30)",
     ],
 )
 def test_what_is_confined_can_do_nothing(tmp_path: Path, attempt: str) -> None:

@@ -1,12 +1,9 @@
 """Downloads of servers that behave, and of such that don't: what is listed is whole, what isn't whole isn't
 listed, and why is said."""
 
-import bz2
-import gzip
-import io
-import lzma
+import socket
+import ssl
 import time
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 
 from secstorage.storage_server.scheduler import Scheduler
+from tests.unit.router.pem import identity
 from tests.unit.secstorage.storage import (
     DISK,
     Web,
@@ -291,37 +289,51 @@ def test_a_proxy(tmp_path: Path, web: Web) -> None:
         assert ended(scheduler, "k")["error"]["code"] == "refused-address"
 
 
-def packed(how: str) -> bytes:
-    if how == "zip":
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("folder/disk.img", DISK)
-        return target.getvalue()
-    return {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}[how](DISK)
+def test_https_by_an_authority_of_the_document(tmp_path: Path) -> None:
+    root = identity("our authority", authority=True)
+    own = identity("localhost", issuer=root)
+    (tmp_path / "pem").write_text(own.certificate + own.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    listening = socket.create_server(("127.0.0.1", 0))
+    local = {"allowed_networks": ["127.0.0.0/8", "::1/128"]}
+    with serving(Web(), context.wrap_socket(listening, server_side=True)) as web:
+        url = f"https://localhost:{web.port}/disk"
+        for place, authorities in (("trusted", [root.certificate]), ("not", [])):
+            (tmp_path / place).mkdir()
+            with running(configuration(tmp_path / place, authorities=authorities, **local)) as scheduler:
+                job = downloaded(scheduler, url)
+                if authorities:
+                    assert job["state"] == "done", job
+                else:
+                    assert "issuer certificate" in job["error"]["detail"]
+                submitted(scheduler, "k", kind="download", entry={"kind": "template", "id": "u"},
+                          urls=[url.replace("localhost", "127.0.0.1")])  # fmt: skip
+                assert ended(scheduler, "k")["error"]["code"] == "refused-by-server", (
+                    "it isn't who was asked"
+                )
 
 
-@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zip"])
-def test_packed(scheduler: Scheduler, web: Web, tmp_path: Path, how: str) -> None:
-    web.content = packed(how)
-    job = downloaded(scheduler, web.url, checksum=sha256(web.content))
-    assert job["state"] == "done", job
-    assert (tmp_path / "one/template/t/disk.raw").read_bytes() == DISK
-    assert listed(scheduler)[0]["sha256"] == sha256(DISK)
+def test_a_name_that_leads_elsewhere_a_moment_later(
+    scheduler: Scheduler, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: what was checked is what is connected to, and each look-up is checked."""
+    answers = iter(["127.0.0.1", *["169.254.169.254"] * 100])
+    tried: list[str] = []
+    connect = socket.socket.connect
 
+    def look_up(host: str, *rest: Any, **more: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), 0))]
 
-@pytest.mark.parametrize("how", ["gzip", "xz", "zip"])
-def test_packed_and_cut_off(scheduler: Scheduler, web: Web, tmp_path: Path, how: str) -> None:
-    web.content = packed(how)[:-20]
-    assert downloaded(scheduler, web.url)["error"]["code"] == "refused-file"
-    nothing_is_left(scheduler, tmp_path)
+    def noted(self: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        connect(self, address)
 
-
-def test_a_bomb(tmp_path: Path, web: Web) -> None:
-    web.content = bz2.compress(bytes(200 << 20))
-    with running(configuration(tmp_path, limits={"expansion": 10})) as scheduler:
-        error = downloaded(scheduler, web.url)["error"]
-        assert error["code"] == "refused-file" and "unpacks to more than" in error["detail"]
-        nothing_is_left(scheduler, tmp_path)
+    monkeypatch.setattr("secstorage.download.destination.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("socket.socket.connect", noted)
+    job = downloaded(scheduler, f"http://rebinding.example:{web.port}/disk")
+    assert job["error"]["code"] == "refused-address"
+    assert tried and set(tried) == {"127.0.0.1"}
 
 
 def test_what_is_nothing_isnt_taken(scheduler: Scheduler, web: Web, tmp_path: Path) -> None:
