@@ -15,7 +15,8 @@ from typing import Any
 from consoleproxy.console_server import back_end
 from consoleproxy.console_server import settings as configuration
 from consoleproxy.console_server.back_end import BackEndError
-from consoleproxy.console_server.browser import Browser, server_context
+from consoleproxy.console_server.browser import Browser
+from consoleproxy.console_server.certificates import server_context
 from consoleproxy.console_server.pages import Pages
 from consoleproxy.console_server.settings import Console, Listen
 from consoleproxy.console_server.stream import ClosedError, Exchange

@@ -17,7 +17,7 @@ TEMPLATES = sorted(str(path.relative_to(DIRECTORY)) for path in DIRECTORY.rglob(
 
 def passed() -> Iterator[tuple[str, set[str]]]:
     """Template and keyword arguments of each call of `render` in our packages."""
-    for package in ("appliance", "router", "secstorage"):
+    for package in ("appliance", "consoleproxy", "router", "secstorage"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "render":
