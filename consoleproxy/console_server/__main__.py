@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from appliance.agent.notify import notify
 
 _FILES = 65_536
 _AGAIN_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 _NOVNC, _XTERM = Path("/usr/share/novnc"), Path("/usr/share/javascript/xterm")
 
 
@@ -99,8 +101,23 @@ async def _relay(options: argparse.Namespace) -> None:
 
 async def _all(options: argparse.Namespace) -> None:
     stop = _stop_on_signals()
+    parts = asyncio.create_task(_Parts(options.relays).run(stop))
+    while not parts.done() and not await _serves(options.runtime_directory / "control.sock", options.relays):
+        await asyncio.sleep(_LOOK_SECONDS)
     notify("READY=1")
-    await _Parts(options.relays).run(stop)
+    await parts
+
+
+async def _serves(path: Path, relays: int) -> bool:
+    """Whether the desk is there and knows all relays."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"GET /health HTTP/1.1\r\n\r\n")
+        body = (await reader.read()).partition(b"\r\n\r\n")[2]
+        writer.close()
+        return len(json.loads(body)["relays"]) == relays
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _run(part: Callable[[argparse.Namespace], Awaitable[None]], options: argparse.Namespace) -> None:

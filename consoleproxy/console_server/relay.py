@@ -45,9 +45,10 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
-        talk = asyncio.create_task(self._talk())
         self._apply()
         await self._listen()
+        # The desk takes who talks for one that serves.
+        talk = asyncio.create_task(self._talk())
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
