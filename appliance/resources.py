@@ -145,6 +145,10 @@ class Ruleset:
     destination, port. So that no answer begins them anew the other way round."""
     counting: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     """Sets whose elements count: the group in which counts go on in other elements, and what fields say."""
+    required: str = ""
+    """In nft syntax, what a kernel must take for the table to be of use; else it is left out."""
+    modules: tuple[str, ...] = ()
+    """Of the kernel, that it doesn't load by itself for the table's sake."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import disk
-from appliance.engine import flows, users
+from appliance.engine import flows, refusals, tables, users
 from appliance.engine.change import Change
 from appliance.engine.elements import Count, Moved, Pairs, Place, compact, counts, element, inherited
 from appliance.engine.host import Host
@@ -24,7 +24,7 @@ from appliance.resources import Limit, Ruleset
 
 KIND = "Ruleset"
 OURS = "sysvm"
-TABLES = (OURS, "sysvm_limits")
+TABLES = (OURS, "sysvm_limits", "sysvm_ftp", "sysvm_pptp", "sysvm_sip", "sysvm_tftp")
 """All that may be wanted; one that isn't goes."""
 FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
@@ -43,11 +43,12 @@ class Observed:
 def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     if fresh:
         host.seen.pop(KIND, None)
-    tables = {ruleset.table: ruleset for ruleset in wanted}
-    for ruleset in wanted:
+    able = [ruleset for ruleset in wanted if tables.possible(ruleset, host)]
+    for ruleset in able:
         yield from _plan_table(ruleset, host)
+    unwanted = set(TABLES) - {ruleset.table for ruleset in able}
     for table in TABLES:
-        if table not in tables and _exists(host, table):
+        if table in unwanted and table in tables.existing(host):
             yield Change(
                 kind=KIND,
                 name=table,
@@ -59,10 +60,6 @@ def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Itera
 def _delete(table: str, host: Host) -> None:
     host.seen.get(KIND, {}).pop(table, None)
     host.nft.run(f"delete table inet {table}")
-
-
-def _exists(host: Host, table: str) -> bool:
-    return any(item["table"]["name"] == table for item in host.nft.listing("tables inet") if "table" in item)
 
 
 def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
@@ -243,7 +240,9 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
     # Whoever has come meanwhile must not be locked out by it.
     ruleset = users.settled(ruleset, ruleset.elements)
     known: dict[Place, Count] = {}
+    refused = ""
     if observed is not None:
+        refused = refusals.commands(ruleset, host)
         flows.note(flows.gone(ruleset, observed.elements), host)
         known = counted(ruleset.table, host)
         gone, come = _moved(ruleset, observed)
@@ -252,7 +251,7 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
         known |= inherited(known, gone, come, ruleset.counting)
     _forget(ruleset, host)
     before = host.nft.generation()
-    host.nft.run(_whole(ruleset, known))
+    host.nft.run(_whole(ruleset, known) + refused)
     listing = host.nft.listing(f"table inet {ruleset.table}", terse=True, hook=compact)
     if not listing:
         raise LookupError(f"nft table {ruleset.table} is gone right after it was loaded")

@@ -22,6 +22,7 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
+from router.document.helpers import Helper, HelperName
 from router.document.http_rules import HttpRule, Redirect
 from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
 from router.document.limits import Limit, Limits, Rate, Usual
@@ -70,6 +71,8 @@ class RouterDocument(Document):
     quicker, and counted all the same. Who has a rate in `limits` doesn't take this way."""
     limits: Limits = Limits()
     """Rates and connections of networks, guests and public addresses."""
+    helpers: dict[HelperName, Helper] = {}
+    """Of connection tracking, by protocol; none is on unless it is here."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     wireguard: dict[InterfaceName, WireGuard] = {}
     """By the tunnel's interface: `vpn0`, ..."""
@@ -107,6 +110,8 @@ __all__ = [
     "Firewall",
     "FirewallRule",
     "GuestMetadata",
+    "Helper",
+    "HelperName",
     "HttpRule",
     "Ike",
     "IkeProposal",

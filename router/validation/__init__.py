@@ -15,6 +15,7 @@ from router.validation import (
     dhcp,
     dns,
     firewall,
+    helpers,
     interfaces,
     ipsec,
     l2tp,
@@ -68,6 +69,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     ),
     tunnels.problems: ("routes", "redundancy", "wireguard", "ipsec", "remote_access"),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
+    helpers.problems: ("helpers",),
 }
 
 
