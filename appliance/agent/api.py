@@ -121,7 +121,7 @@ def create(
 
     @app.get("/v1/load-balancers")
     def get_load_balancers() -> Response:
-        return jsonify(load_balancing.statistics())
+        return jsonify(load_balancing.statistics(controller.wanted))
 
     @app.get("/v1/vpn")
     def get_vpn() -> Response:

@@ -92,7 +92,7 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
     hops = next_hops.samples(next_hops.told(controller.wanted, controller.host))
     yield from _metric("next_hop_up", "gauge", "1 for a watched next hop that answers", hops)
-    for metric in load_balancing.metrics():
+    for metric in load_balancing.metrics(controller.wanted):
         yield from _metric(*metric)
 
 
