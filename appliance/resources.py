@@ -382,6 +382,10 @@ class L2tpServer:
     unit: Unit
     users: tuple[str, ...]
     pool: str
+    address: str = ""
+    """Where users find it."""
+    follows: bool = False
+    """The address may be another machine's, and with it all sessions end."""
 
 
 Resource = (
@@ -402,11 +406,11 @@ Resource = (
     | Leases
     | Password
     | LoadBalancers
+    | DatagramBalancer
     | WireGuard
     | TunnelLink
     | Connection
     | SharedSecret
-    | DatagramBalancer
     | PrivateKey
     | AddressPool
     | L2tpServer
