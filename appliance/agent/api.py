@@ -132,6 +132,14 @@ def create(
             }
         )
 
+    @app.get("/v1/diagnostics")
+    def get_diagnostics() -> Response:
+        views = {
+            "status": get_status, "health": get_health, "usage": get_usage, "hits": get_hits,
+            "load-balancers": get_load_balancers, "vpn": get_vpn, "config": get_config,
+        }  # fmt: skip
+        return questions.diagnostics(controller, views)
+
     @app.get("/metrics")
     def get_metrics() -> Response:
         text = metrics.render(
