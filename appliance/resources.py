@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.admission import Admission, Admitted, Gate, Users
+from appliance.datagrams import DatagramBalancer
 from appliance.route import Route
 from appliance.shaping import Shaping
 
@@ -247,28 +248,6 @@ class LoadBalancers:
     text: str
     backends: Mapping[str, Backend]
     certificates: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatagramServer:
-    """A server of a load balancer of udp."""
-
-    address: str
-    port: int
-    weight: int
-    state: Literal["ready", "drain", "maintenance"]
-    backup: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatagramBalancer:
-    """A load balancer of udp, for who asks what it does: its flows are led by the ruleset, and connection
-    tracking knows them. There is nothing for the engine to do."""
-
-    name: str
-    address: str
-    port: int
-    servers: Mapping[str, DatagramServer]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

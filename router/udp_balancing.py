@@ -8,8 +8,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
 
+from appliance.datagrams import DatagramBalancer, DatagramServer
 from appliance.memo import per_key, per_sections
-from appliance.resources import DatagramBalancer, DatagramServer, Resource
+from appliance.resources import Resource
 from router.document import LoadBalancer, RouterDocument, Server
 from router.elements import Elements, number_text
 

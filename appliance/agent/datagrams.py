@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
+from appliance.datagrams import DatagramBalancer, DatagramServer
 from appliance.engine import conntrack
-from appliance.resources import DatagramBalancer, DatagramServer, Resource
+from appliance.resources import Resource
 
 _UDP = 17
 _STATES = {"ready": "no check", "drain": "DRAIN", "maintenance": "MAINT"}

@@ -12,6 +12,7 @@ from appliance.document import Document
 from appliance.model import Keyed
 from router.document.accounting import Accounting
 from router.document.acl import Acl, AclName, AclRule, PrivateGateway, Tier
+from router.document.alg import Alg, AlgName
 from router.document.dhcp import (
     ClasslessRoute,
     DhcpNetwork,
@@ -22,7 +23,6 @@ from router.document.dhcp import (
 )
 from router.document.dns import DnsNetwork, MailExchange, Upstream
 from router.document.firewall import Egress, EgressRule, Firewall, FirewallRule, Ingress, IngressRule
-from router.document.helpers import Helper, HelperName
 from router.document.http_rules import HttpRule, Redirect
 from router.document.ipsec import Esp, EspProposal, Ike, IkeProposal, Tunnel, TunnelCertificate
 from router.document.limits import Limit, Limits, Rate, Usual
@@ -71,8 +71,8 @@ class RouterDocument(Document):
     quicker, and counted all the same. Who has a rate in `limits` doesn't take this way."""
     limits: Limits = Limits()
     """Rates and connections of networks, guests and public addresses."""
-    helpers: dict[HelperName, Helper] = {}
-    """Of connection tracking, by protocol; none is on unless it is here."""
+    alg: dict[AlgName, Alg] = {}
+    """Application level gateways by protocol; none is on unless it is here."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     wireguard: dict[InterfaceName, WireGuard] = {}
     """By the tunnel's interface: `vpn0`, ..."""
@@ -95,6 +95,8 @@ __all__ = [
     "Acl",
     "AclName",
     "AclRule",
+    "Alg",
+    "AlgName",
     "Base64",
     "Certificate",
     "ClasslessRoute",
@@ -110,8 +112,6 @@ __all__ = [
     "Firewall",
     "FirewallRule",
     "GuestMetadata",
-    "Helper",
-    "HelperName",
     "HttpRule",
     "Ike",
     "IkeProposal",

@@ -11,11 +11,11 @@ from appliance.model import Problem
 from router.document import RouterDocument
 from router.validation import (
     acls,
+    alg,
     certificates,
     dhcp,
     dns,
     firewall,
-    helpers,
     interfaces,
     ipsec,
     l2tp,
@@ -69,7 +69,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     ),
     tunnels.problems: ("routes", "redundancy", "wireguard", "ipsec", "remote_access"),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
-    helpers.problems: ("helpers",),
+    alg.problems: ("alg",),
 }
 
 

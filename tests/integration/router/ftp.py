@@ -1,6 +1,7 @@
 """Servers and clients of protocols that tell each other of further connections: pyftpdlib, dnsmasq's TFTP,
 curl, and a few messages of SIP and PPTP as the RFCs have them."""
 
+import ftplib
 import os
 import socket
 import struct
@@ -14,7 +15,6 @@ from router_lab import Client, inside, until
 from appliance.runtime import namespace
 
 CONTENT = "what the file says\n"
-_PATIENCE = ["--connect-timeout", "4", "--max-time", "20"]
 ACTIVE, PASSIVE = (
     # Addresses in the commands themselves, which the helper has to read; a client that ignored them in the
     # answer would need no helper.
@@ -59,9 +59,14 @@ def tftp_server(client: Client, directory: Path, address: str) -> Iterator[None]
         yield
 
 
-def fetched(client: Client, url: str, *words: str) -> bool:
+def kept_out(client: Client, url: str, *words: str) -> bool:
+    """Whether curl doesn't get the file, asked with little patience."""
+    return not fetched(client, url, *words, seconds=3)
+
+
+def fetched(client: Client, url: str, *words: str, seconds: int = 20) -> bool:
     """Whether curl gets the file."""
-    argv = ["curl", "--silent", *_PATIENCE, *words, url]
+    argv = ["curl", "--silent", "--max-time", str(seconds), *words, url]
     done = namespace.run(client.full, argv, timeout=40)
     return done.returncode == 0 and done.stdout == CONTENT
 
@@ -142,3 +147,24 @@ def gre(call: int) -> bytes:
     """A packet of version 1, with the receiver's call ID as its key."""
     payload = os.urandom(8)
     return struct.pack("!HHHHI", 0x3001, 0x880B, len(payload), call, 1) + payload
+
+
+class Session(ftplib.FTP):
+    """One connection of a client's, and files by it as often as one likes."""
+
+    def __init__(self, client: Client, address: str, *, passive: bool, port: int = 21) -> None:
+        super().__init__(timeout=20)
+        self._client = client
+        with inside(client.full):
+            self.connect(address, port)
+        self.login()
+        # By the commands with addresses in them.
+        self.af = socket.AF_INET
+        self.trust_server_pasv_ipv4_address = True
+        self.set_pasv(passive)
+
+    def fetch(self) -> str:
+        received: list[bytes] = []
+        with inside(self._client.full):
+            self.retrbinary("RETR file", received.append)
+        return b"".join(received).decode()

@@ -6,20 +6,21 @@ import re
 import tarfile
 from typing import Any
 
-from ipsec_lab import PSK, tunnel
+from ipsec_lab import tunnel
 from router_lab import Lab, until
-from test_remote_access import KEY, PASSWORDS, access
+from test_remote_access import KEY, access
 
 from tests.examples import read
 from tests.unit.agent.test_redaction import secrets
 from tests.wireguard_peer import new_key
 
-SHARED = new_key()
+SHARED, PSK = new_key(), "seventeen narwhals under the ice"
+"""Of this test alone: another one may look for its own in the journal."""
 
 
 def wanted() -> dict[str, Any]:
     value = access()
-    value["ipsec"] = {"site": tunnel("site")}
+    value["ipsec"] = {"site": tunnel("site", psk=PSK)}
     value["wireguard"] = {
         "vpn0": {
             "private_key": new_key(),
@@ -55,7 +56,7 @@ def test_all_is_in_it_and_no_secret(lab: Lab) -> None:
     document = wanted()
     lab.put(document)
     # Somebody's own program isn't as careful.
-    for secret in (PSK, PASSWORDS["alice"], KEY.splitlines()[1], SHARED):
+    for secret in (PSK, SHARED):
         lab.run("systemd-cat", "-t", "careless", "echo", f"the secret is {secret}, don't tell")
     until(lambda: "don't tell" in lab.run("journalctl", "-t", "careless", "--no-pager"))
     found = collected(lab)
@@ -76,7 +77,6 @@ def test_all_is_in_it_and_no_secret(lab: Lab) -> None:
     assert "sysvm-agent.service" in found["system/units.txt"]
     assert "# file /run/sysvm" in found["state.txt"]
     assert not [name for name, text in found.items() if re.search(r"Error\(", text.partition("\n")[0])]
-    assert lab.drift() == []
 
 
 def test_who_asks_for_it_and_goes_away_keeps_nobody_from_it(lab: Lab) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from appliance.agent import datagrams
+from appliance.datagrams import DatagramBalancer, DatagramServer
 from appliance.engine import conntrack
-from appliance.resources import DatagramBalancer, DatagramServer
 from tests.unit.router.tracked import seen
 
 

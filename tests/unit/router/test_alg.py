@@ -1,4 +1,4 @@
-"""Connection tracking helpers as tables of their own, and none that nobody asked for."""
+"""Application level gateways as tables of their own, and none that nobody asked for."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import pytest
 
 from appliance.model import RefusedError, validated
 from appliance.resources import Ruleset
-from router import helpers
+from router import alg
 from router.document import RouterDocument
 from tests.examples import example
 
 
 def tables(section: dict[str, Any]) -> dict[str, Ruleset]:
-    document = validated(RouterDocument, {**example("minimal"), "helpers": section})
-    found = [item for item in helpers.resources(document) if isinstance(item, Ruleset)]
+    document = validated(RouterDocument, {**example("minimal"), "alg": section})
+    found = [item for item in alg.resources(document) if isinstance(item, Ruleset)]
     return {item.table: item for item in found}
 
 
@@ -41,6 +41,6 @@ def test_both_families_but_for_what_has_one_only() -> None:
     "section", [{"h323": {}}, {"ftp": {"ports": []}}, {"ftp": {"ports": [0]}}, {"ftp": {"ports": ["21"]}},
                 {"ftp": {"ports": [1] * 9}}, {"ftp": None}]
 )  # fmt: skip
-def test_what_is_no_helper(section: dict[str, Any]) -> None:
+def test_what_is_none(section: dict[str, Any]) -> None:
     with pytest.raises(RefusedError):
         tables(section)

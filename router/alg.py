@@ -1,5 +1,5 @@
-"""Connection tracking helpers: nft's `ct helper` objects, each in a table of its own. So a kernel that lacks
-one has the others, and a change of one is nobody else's.
+"""Application level gateways (RFC 2663, section 2.9): nft's `ct helper` objects, each in a table of its own.
+So a kernel that lacks one has the others, and a change of one is nobody else's.
 
 A connection gets its helper with its first packet, before it is translated: what a helper writes into a
 stream may be longer or shorter than what was there, and only a translation that knows of the helper makes
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from appliance.resources import Resource, Ruleset
 from appliance.template import render
-from router.document import Helper, HelperName, RouterDocument
+from router.document import Alg, AlgName, RouterDocument
 
 
 class Kind(NamedTuple):
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     """nft's word for the families of IP that the kernel's helper knows."""
 
 
-KINDS: Mapping[HelperName, Kind] = {
+KINDS: Mapping[AlgName, Kind] = {
     "ftp": Kind(("tcp",), 21),
     # Its tunnels are GRE with call IDs, of IPv4 alone.
     "pptp": Kind(("tcp",), 1723, "ip"),
@@ -30,17 +30,17 @@ KINDS: Mapping[HelperName, Kind] = {
 }
 
 
-def table(name: HelperName) -> str:
+def table(name: AlgName) -> str:
     return f"sysvm_{name}"
 
 
 def resources(document: RouterDocument) -> Iterator[Resource]:
-    for name, helper in document.helpers.items():
+    for name, alg in document.alg.items():
         yield Ruleset(
             table=table(name),
             text=render(
-                "nftables/helper.nft.j2", table=table(name), helper=name, kind=KINDS[name],
-                ports=ports(name, helper),
+                "nftables/alg.nft.j2", table=table(name), helper=name, kind=KINDS[name],
+                ports=ports(name, alg),
             ),
             required=_object(name),
             # The kernel brings what reads by itself, and what translates only if it is told to.
@@ -48,11 +48,11 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         )  # fmt: skip
 
 
-def ports(name: HelperName, helper: Helper) -> list[int]:
-    return sorted(set(helper.ports or [KINDS[name].port]))
+def ports(name: AlgName, alg: Alg) -> list[int]:
+    return sorted(set(alg.ports or [KINDS[name].port]))
 
 
-def _object(name: HelperName) -> str:
+def _object(name: AlgName) -> str:
     kind = KINDS[name]
     parts = f'type "{name}" protocol {kind.protocols[0]}; l3proto {kind.versions};'
     return f"table inet sysvm_probe {{ ct helper probe {{ {parts} }}; }}"

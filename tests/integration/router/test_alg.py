@@ -1,4 +1,4 @@
-"""Connection tracking helpers: with one what a connection tells of further ones comes through, by IPv4 and
+"""Application level gateways: with one what a connection tells of further ones comes through, by IPv4 and
 IPv6, translated or not; without, it doesn't."""
 
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ from typing import Any
 
 import ftp
 import pytest
-from ftp import ACTIVE, ACTIVE6, PASSIVE, PASSIVE6, fetched
+from ftp import ACTIVE, ACTIVE6, PASSIVE, PASSIVE6, fetched, kept_out
+from pair_lab import PairLab
+from pair_lab import document as pair_document
 from router_document import document
 from router_lab import FAR, FORWARDS, PUBLIC, WEB, Lab
 from vpc_lab import TIERS, TIERS6, VpcLab, rule, with_list
@@ -17,7 +19,7 @@ from vpc_lab import TIERS, TIERS6, VpcLab, rule, with_list
 ALL = {"ftp": {}, "pptp": {}, "sip": {}, "tftp": {}}
 
 
-def wanted(**helpers: Any) -> dict[str, Any]:
+def wanted(**algs: Any) -> dict[str, Any]:
     """Guests go out by the ports of these protocols and no others; an FTP server of vm1's is forwarded."""
     value = document()
     accept = {"verdict": "accept"}
@@ -36,7 +38,7 @@ def wanted(**helpers: Any) -> dict[str, Any]:
     value["firewall"]["ingress"]["rules"]["ftp"] = {
         "verdict": "accept", "address": FORWARDS, "protocol": "tcp", "ports": 2121,
     }  # fmt: skip
-    value["helpers"] = helpers
+    value["alg"] = algs
     return value
 
 
@@ -50,7 +52,7 @@ def test_ftp_out_through_source_nat(lab: Lab, stack: ExitStack, tmp_path: Path) 
     stack.enter_context(ftp.ftp_server(lab["net"], tmp_path, address=WEB))
     vm1, url = lab["vm1"], f"ftp://{WEB}/file"
     lab.put(wanted())
-    assert not fetched(vm1, url, *PASSIVE) and not fetched(vm1, url, *ACTIVE)
+    assert kept_out(vm1, url, *PASSIVE) and kept_out(vm1, url, *ACTIVE)
     lab.put(wanted(ftp={}))
     assert fetched(vm1, url, *PASSIVE)
     assert fetched(vm1, url, *ACTIVE)
@@ -58,7 +60,7 @@ def test_ftp_out_through_source_nat(lab: Lab, stack: ExitStack, tmp_path: Path) 
     # It helps whom a connection was made for, and nobody else.
     assert vm1.refused(WEB, 80) and lab["net"].refused(PUBLIC, 2000)
     lab.put(wanted())
-    assert not fetched(vm1, url, *ACTIVE)
+    assert kept_out(vm1, url, *ACTIVE)
     assert lab.drift() == [] and "sysvm_ftp" not in lab.run("nft", "list", "tables")
 
 
@@ -67,12 +69,31 @@ def test_ftp_in_through_a_port_forward(lab: Lab, stack: ExitStack, tmp_path: Pat
     stack.enter_context(ftp.ftp_server(lab["vm1"], tmp_path))
     net, url = lab["net"], f"ftp://{FORWARDS}:2121/file"
     lab.put(wanted(ftp={}))
-    assert not fetched(net, url, *PASSIVE) and not fetched(net, url, *ACTIVE)
+    assert kept_out(net, url, *PASSIVE) and kept_out(net, url, *ACTIVE)
     lab.put(wanted(ftp={"ports": [21, 2121]}))
     assert fetched(net, url, *PASSIVE)
     assert fetched(net, url, *ACTIVE)
     # A helper that changes ends nobody's connection.
     assert lab["net"].ask(FORWARDS, 8080) == "vm1:80 saw 203.0.113.1"
+
+
+def test_what_was_told_of_ends_with_the_rule_that_let_in_who_told(
+    lab: Lab, stack: ExitStack, tmp_path: Path
+) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(64 << 20)
+    stack.enter_context(ftp.ftp_server(lab["vm1"], tmp_path))
+    lab.put(wanted(ftp={"ports": [2121]}))
+    session = ftp.Session(lab["net"], FORWARDS, passive=True, port=2121)
+    stack.callback(session.close)
+    with ftp.inside(lab["net"].full):
+        data = stack.enter_context(session.transfercmd("RETR large"))
+    data.settimeout(3)
+    assert data.recv(1000)
+    lab.patch({"firewall": {"ingress": {"rules": {"ftp": None}}}})
+    with pytest.raises(TimeoutError):
+        while data.recv(1 << 20):
+            pass
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -85,18 +106,18 @@ def test_ftp_between_tiers(vpc: VpcLab, stack: ExitStack, tmp_path: Path, versio
     stack.enter_context(ftp.ftp_server(vpc["b"], tmp_path, address=address))
     url = f"ftp://{address}/file" if version == 4 else f"ftp://[{address}]/file"
     ways = (PASSIVE, ACTIVE) if version == 4 else (PASSIVE6, ACTIVE6)
-    assert not any(fetched(vpc["a"], url, *way) for way in ways)
-    vpc.patch({"helpers": {"ftp": {}}})
+    assert all(kept_out(vpc["a"], url, *way) for way in ways)
+    vpc.patch({"alg": {"ftp": {}}})
     assert all(fetched(vpc["a"], url, *way) for way in ways)
-    vpc.patch({"helpers": None})
-    assert not fetched(vpc["a"], url, *ways[1])
+    vpc.patch({"alg": None})
+    assert kept_out(vpc["a"], url, *ways[1])
 
 
 def test_tftp(lab: Lab, stack: ExitStack, tmp_path: Path) -> None:
     stack.enter_context(ftp.tftp_server(lab["net"], tmp_path, WEB))
     url = f"tftp://{WEB}/file"
     lab.put(wanted())
-    assert not fetched(lab["vm1"], url)
+    assert kept_out(lab["vm1"], url)
     lab.put(wanted(tftp={}))
     assert fetched(lab["vm1"], url)
 
@@ -163,11 +184,25 @@ def test_two_guests_have_a_pptp_tunnel_each(lab: Lab, stack: ExitStack) -> None:
 
 def test_what_the_kernel_has_is_said(lab: Lab) -> None:
     capabilities = lab.status()["capabilities"]
-    assert all(f"{name}_helper" in capabilities for name in ALL)
+    assert all(f"{name}_alg" in capabilities for name in ALL)
     lab.put(wanted(**ALL))
     there = lab.run("nft", "list", "tables")
     for name in ALL:
-        assert (f"inet sysvm_{name}\n" in there) is capabilities[f"{name}_helper"]
+        assert (f"inet sysvm_{name}\n" in there) is capabilities[f"{name}_alg"]
     assert lab.drift() == []
     lab.put(document())
     assert "sysvm_sip" not in lab.run("nft", "list", "tables")
+
+
+def test_the_other_router_of_a_pair_goes_on_with_it(pair: PairLab, stack: ExitStack, tmp_path: Path) -> None:
+    """The connection that tells of others is known to it; a new one has its helper there."""
+    stack.enter_context(ftp.ftp_server(pair["net"], tmp_path, address=WEB))
+    pair.put(lambda name: {**pair_document(name), "alg": {"ftp": {}}})
+    session = ftp.Session(pair["vm1"], WEB, passive=True)
+    stack.callback(session.close)
+    assert session.fetch() == ftp.CONTENT
+    pair.make_primary("r2")
+    assert session.fetch() == ftp.CONTENT
+    assert fetched(pair["vm1"], f"ftp://{WEB}/file", *ACTIVE)
+    pair.make_primary("r1")
+    assert session.fetch() == ftp.CONTENT

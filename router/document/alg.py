@@ -1,4 +1,5 @@
-"""Connection tracking helpers: protocols that tell each other, within one connection, of further ones."""
+"""Application level gateways (RFC 2663), connection tracking's helpers: for protocols that tell each other,
+within one connection, of further ones."""
 
 from typing import Annotated, Literal
 
@@ -6,13 +7,13 @@ from pydantic import Field
 
 from appliance.model import Model
 
-HelperName = Literal["ftp", "pptp", "sip", "tftp"]
+AlgName = Literal["ftp", "pptp", "sip", "tftp"]
 
 
-class Helper(Model):
+class Alg(Model):
     """What a connection says of further ones is read: these are translated as it is, and let through for it.
 
-    Off unless it is named here: a helper believes what guests and their peers say, and opens ports for it.
+    Off unless it is named here: it believes what guests and their peers say, and opens ports for it.
     Connections that are encrypted say nothing to it."""
 
     ports: (
