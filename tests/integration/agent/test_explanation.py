@@ -21,7 +21,7 @@ from appliance.model import validated
 from appliance.resources import Rule, Ruleset
 from appliance.roles import resources
 from appliance.route import Route
-from router import role
+from router import role, tunnel_filter
 from router.document import RouterDocument
 from tests.examples import document
 from tests.namespace import entered
@@ -38,6 +38,8 @@ LINKS = {
 TUNNELS = {"vpn0": ["10.99.0.1/24", "fd00:99::1/64"], "vpn7": [], "ipsec0": []}
 """Links without cards, as they are where the kernel has no WireGuard and no IPsec."""
 OUTSIDE = "198.51.100.7"
+USERS = {"alice": "10.200.0.9", "bob@example.org": "10.200.0.8"}
+"""Who of remote access has which address, as strongSwan says when a session begins."""
 _TUNSETIFF, _TUN = 0x400454CA, 0x1001  # IFF_TUN with IFF_NO_PI
 
 
@@ -74,6 +76,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterDocument
         host = Host(generated=tmp_path_factory.mktemp("run"))
         kinds = (Ruleset, Route, Rule)
         converge([item for item in resources(found) if isinstance(item, kinds)], host)
+        users = tunnel_filter.users(found)
+        assert users is not None
+        for user, address in USERS.items():
+            pairs = ", ".join(
+                f"{network} . {address}" for network in users.reached[user] if ":" not in network
+            )
+            run("nft", f"add element inet sysvm user_pairs4 {{ {pairs} }}")
         yield found
         host.ip.close()
 
@@ -197,9 +206,13 @@ def told(explanation: Explanation, chain: str) -> list[str]:
         ("192.168.6.9", "10.1.17.9", {"port": 80}, "forwarded", "/ipsec/branch/remote_subnets/0"),
         ("192.168.5.9", "10.1.17.9", {"port": 80, "link": "vpn7"}, "dropped",
          "/ipsec/branch/remote_subnets"),
-        ("10.200.0.9", "10.1.1.9", {"port": 80}, "forwarded", "/remote_access/pool/0"),
+        ("10.200.0.9", "10.1.1.9", {"port": 80}, "forwarded", "/remote_access/users"),
         ("10.200.0.9", OUTSIDE, {"port": 80}, "forwarded", "/remote_access/full_tunnel"),
         ("10.200.0.9", "10.1.1.1", {"protocol": "udp", "port": 53}, "delivered", "/dns/guest0"),
+        # One who reaches another network than the others do, and an address that is nobody's.
+        ("10.200.0.8", "10.1.17.9", {"port": 80}, "forwarded", "/remote_access/users"),
+        ("10.200.0.8", "10.1.1.9", {"port": 80}, "dropped", "/remote_access/subnets"),
+        ("10.200.0.7", "10.1.1.9", {"port": 80}, "dropped", "/remote_access/subnets"),
         # To the router itself.
         (OUTSIDE, "203.0.113.7", {"protocol": "udp", "port": 51820}, "delivered", "/wireguard/vpn0/listen"),
         (OUTSIDE, "203.0.113.7", {"protocol": "udp", "port": 500}, "delivered",

@@ -35,10 +35,11 @@ def rows(text: str) -> dict[str, tuple[str, str]]:
 
 def test_a_vpc_on_a_pair_whose_primary_dies(cloud: Containers, tree: Tree) -> None:
     tree("guest")
-    # Who changes his mind in the midst finds all of it again.
+    # Who changes his mind in the midst finds all of it again. (What a shell starts in the background, tests
+    # too, is deaf to Ctrl-C.)
     begun = subprocess.Popen(
-        argv(cloud, "--vpc", "--redundant", "up"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, process_group=0,
+        ["env", "--default-signal=INT", *argv(cloud, "--vpc", "--redundant", "up")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0,
     )  # fmt: skip
     assert begun.stderr is not None
     for line in begun.stderr:

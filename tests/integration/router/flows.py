@@ -13,6 +13,8 @@ from router_lab import Client
 
 from appliance.runtime import namespace
 
+_GRACE = 10.0
+
 
 class Echo:
     """Sends back what it gets, behind the address and port that it came from."""
@@ -36,6 +38,8 @@ class Echo:
         with contextlib.suppress(OSError):
             while True:
                 content, peer = self._socket.recvfrom(2048)
+                if peer is None:  # The socket was shut down.
+                    return
                 self._socket.sendto(f"{peer[0]}:{peer[1]} ".encode() + content, peer)
 
     def _connections(self) -> None:
@@ -72,12 +76,14 @@ class Flow:
         self._socket.settimeout(None)
         if not udp:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
+        self._stop, self._closed = threading.Event(), threading.Event()
+        self._sender, self._receiver = (
+            threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)
+        )
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._receiver.start()
+        self._sender.start()
         return self
 
     def __exit__(
@@ -85,13 +91,15 @@ class Flow:
     ) -> None:
         self.stop()
 
-    def stop(self, *, grace: float = 1.0) -> None:
-        """Send no more, and wait a little for what is on its way."""
+    def stop(self, *, grace: float | None = None) -> None:
+        """Send no more, and wait for what is on its way: a connection's bytes come, a datagram may not."""
         if not self._stop.is_set():
             self._stop.set()
-            deadline = time.monotonic() + grace
+            self._sender.join(_GRACE)
+            deadline = time.monotonic() + (grace or (1.0 if self.udp else _GRACE))
             while len(self.answered) < len(self.sent) and time.monotonic() < deadline and not self.error:
                 time.sleep(0.01)
+            self._closed.set()
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
@@ -120,22 +128,22 @@ class Flow:
             try:
                 self._socket.send(f"{number}\n".encode())
             except OSError as error:
-                if self._ends(error):
+                if self._ends(error, self._stop):
                     return
             due += self._interval
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _receive(self) -> None:
         rest = b""
-        while not self._stop.is_set():
+        while not self._closed.is_set():
             try:
                 content = self._socket.recv(65536)
             except OSError as error:
-                if self._ends(error):
+                if self._ends(error, self._closed):
                     return
                 continue
             if not content and not self.udp:
-                self._ends(ConnectionResetError("closed by the far end"))
+                self._ends(ConnectionResetError("closed by the far end"), self._closed)
                 return
             *lines, rest = (rest + content).split(b"\n")
             for line in lines:
@@ -143,11 +151,11 @@ class Flow:
                 self.seen.add(peer)
                 self.answered.setdefault(int(number), time.monotonic())
 
-    def _ends(self, error: OSError) -> bool:
+    def _ends(self, error: OSError, wanted: threading.Event) -> bool:
         """A datagram socket is told of an unreachable network, and goes on; a connection is broken."""
         if self.udp:
-            return self._stop.is_set()
-        if not self._stop.is_set():
+            return wanted.is_set()
+        if not wanted.is_set():
             self.error = error
         return True
 

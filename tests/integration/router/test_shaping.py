@@ -136,9 +136,9 @@ def test_between_networks_the_receiver_waits_and_the_sender_is_policed(lab: Lab)
 def dual(lab: Lab) -> Iterator[Lab]:
     vm, net = lab["vm1"], lab["net"]
     vm.run("ip", "address", "replace", f"{NETWORK6}10/64", "dev", "eth0", "nodad")
-    vm.run("ip", "route", "add", "default", "via", f"{NETWORK6}1")
+    vm.run("ip", "route", "replace", "default", "via", f"{NETWORK6}1")
     net.run("ip", "address", "replace", f"{OUTSIDE6}1/64", "dev", "eth0", "nodad")
-    net.run("ip", "route", "add", f"{NETWORK6}/64", "via", f"{OUTSIDE6}2")
+    net.run("ip", "route", "replace", f"{NETWORK6}/64", "via", f"{OUTSIDE6}2")
     try:
         yield lab
     finally:
