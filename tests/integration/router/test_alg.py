@@ -10,8 +10,6 @@ from typing import Any
 import ftp
 import pytest
 from ftp import ACTIVE, ACTIVE6, PASSIVE, PASSIVE6, fetched, kept_out
-from pair_lab import PairLab
-from pair_lab import document as pair_document
 from router_document import document
 from router_lab import FAR, FORWARDS, PUBLIC, WEB, Lab
 from vpc_lab import TIERS, TIERS6, VpcLab, rule, with_list
@@ -192,17 +190,3 @@ def test_what_the_kernel_has_is_said(lab: Lab) -> None:
     assert lab.drift() == []
     lab.put(document())
     assert "sysvm_sip" not in lab.run("nft", "list", "tables")
-
-
-def test_the_other_router_of_a_pair_goes_on_with_it(pair: PairLab, stack: ExitStack, tmp_path: Path) -> None:
-    """The connection that tells of others is known to it; a new one has its helper there."""
-    stack.enter_context(ftp.ftp_server(pair["net"], tmp_path, address=WEB))
-    pair.put(lambda name: {**pair_document(name), "alg": {"ftp": {}}})
-    session = ftp.Session(pair["vm1"], WEB, passive=True)
-    stack.callback(session.close)
-    assert session.fetch() == ftp.CONTENT
-    pair.make_primary("r2")
-    assert session.fetch() == ftp.CONTENT
-    assert fetched(pair["vm1"], f"ftp://{WEB}/file", *ACTIVE)
-    pair.make_primary("r1")
-    assert session.fetch() == ftp.CONTENT
