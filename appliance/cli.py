@@ -53,6 +53,7 @@ main.add_command(vpn.vpn)
 main.add_command(asking.explain)
 main.add_command(asking.capture)
 main.add_command(asking.diagnose)
+main.add_command(asking.diagnostics)
 
 if __name__ == "__main__":
     main()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.admission import Admission, Admitted, Gate, Users
+from appliance.datagrams import DatagramBalancer
 from appliance.route import Route
 from appliance.shaping import Shaping
 
@@ -145,6 +146,10 @@ class Ruleset:
     destination, port. So that no answer begins them anew the other way round."""
     counting: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     """Sets whose elements count: the group in which counts go on in other elements, and what fields say."""
+    required: str = ""
+    """In nft syntax, what a kernel must take for the table to be of use; else it is left out."""
+    modules: tuple[str, ...] = ()
+    """Of the kernel, that it doesn't load by itself for the table's sake."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -358,6 +363,10 @@ class L2tpServer:
     unit: Unit
     users: tuple[str, ...]
     pool: str
+    address: str = ""
+    """Where users find it."""
+    follows: bool = False
+    """The address may be another machine's, and with it all sessions end."""
 
 
 Resource = (
@@ -378,6 +387,7 @@ Resource = (
     | Leases
     | Password
     | LoadBalancers
+    | DatagramBalancer
     | WireGuard
     | TunnelLink
     | Connection

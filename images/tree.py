@@ -31,7 +31,6 @@ OUTSIDE = (
     "appliance/documents.py",
     "appliance/machines.py",
     "appliance/management",
-    "appliance/rendering.py",
     "appliance/runtime",
 )
 KEPT = 8

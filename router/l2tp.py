@@ -48,8 +48,9 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
     yield Connection(name=CONNECTION, settings=_settings(server), link=None, users=True)
     yield from _files(access, server)
     yield L2tpServer(
-        unit=Unit(name=UNIT, restart_on=(CONFIGURATION,)), users=tuple(access.users), pool=server.pool
-    )
+        unit=Unit(name=UNIT, restart_on=(CONFIGURATION,)), users=tuple(access.users), pool=server.pool,
+        address=server.address,
+    )  # fmt: skip
 
 
 def _identity(server: L2tp) -> str:

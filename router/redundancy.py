@@ -14,7 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from appliance.checks import Check, DhcpCheck, DnsCheck, HttpCheck, MetadataCheck
-from appliance.resources import Address, Connection, File, Leases, Resource, Setting, Sysctl, Unit, WireGuard
+from appliance.resources import (
+    Address,
+    Connection,
+    File,
+    L2tpServer,
+    Leases,
+    Resource,
+    Setting,
+    Sysctl,
+    Unit,
+    WireGuard,
+)
 from appliance.route import Route
 from appliance.template import render
 from router.document import Redundancy, RouterDocument
@@ -76,6 +87,9 @@ def settled(document: RouterDocument, wanted: Iterable[Resource]) -> Iterator[Re
                 continue
             case Connection():
                 yield replace(resource, settings=_awaited(resource.settings), follows=True)
+                continue
+            case L2tpServer():
+                yield replace(resource, follows=True)
                 continue
             case Unit():
                 units.append(resource.name)

@@ -32,7 +32,7 @@ def resources(document: RouterDocument) -> Iterator[Resource]:
         AddressPool(
             name=f"{CONNECTION}-{family}",
             network=network,
-            attributes={"dns": dns} if (dns := _of_family(access.dns, network)) else {},
+            attributes=_told(access, network, negotiated(document, access)),
         )
         for network in access.pool
         for family in [6 if ":" in network else 4]
@@ -82,7 +82,17 @@ def negotiated(document: RouterDocument, access: RemoteAccess) -> list[str]:
     return list(dict.fromkeys([*subnets(document, access), *own]))
 
 
-def _of_family(addresses: list[str], network: str) -> list[str]:
+def _told(access: RemoteAccess, pool: str, reached: Sequence[str]) -> dict[str, Setting]:
+    """What users learn along with an address of this pool. The networks behind the router (RFC 7296, section
+    3.15.1) are for clients that make routes of them; with a full tunnel there is nothing else to tell."""
+    told = {
+        "dns": _of_family(access.dns, pool),
+        "subnet": [] if access.full_tunnel else _of_family(reached, pool),
+    }
+    return {name: values for name, values in told.items() if values}
+
+
+def _of_family(addresses: Sequence[str], network: str) -> list[str]:
     return [address for address in addresses if (":" in address) == (":" in network)]
 
 

@@ -8,7 +8,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
 
+from appliance.datagrams import DatagramBalancer, DatagramServer
 from appliance.memo import per_key, per_sections
+from appliance.resources import Resource
 from router.document import LoadBalancer, RouterDocument, Server
 from router.elements import Elements, number_text
 
@@ -21,6 +23,27 @@ SLOTS = 16384
 """As the templates have it."""
 Element = tuple[str, str, str | None]
 """Map or set, key, value."""
+
+
+def resources(document: RouterDocument) -> Iterator[Resource]:
+    yield from (told for several in _told(document.load_balancers).values() for told in several)
+
+
+@per_key
+def _told(name: str, item: LoadBalancer) -> tuple[DatagramBalancer, ...]:
+    if item.mode != "udp":
+        return ()
+    servers = {
+        key: DatagramServer(
+            address=server.address,
+            port=server.port or item.port,
+            weight=server.weight,
+            state=server.state,
+            backup=server.backup,
+        )
+        for key, server in item.servers.items()
+    }
+    return (DatagramBalancer(name=name, address=item.address, port=item.port, servers=servers),)
 
 
 @per_sections("load_balancers")

@@ -274,6 +274,7 @@ def documents(draw: st.DrawFn) -> Values:
             _some(
                 accounting=_some(networks=st.booleans(), addresses=st.booleans(), guests=st.booleans()),
                 limits=_limits(networks),
+                alg=_some(ftp=_some(ports=st.sampled_from([[21], [21, 2121]])), tftp=st.just({})),
             )
         ),
 

@@ -131,7 +131,7 @@ def create(
 
     @app.get("/v1/load-balancers")
     def get_load_balancers() -> Response:
-        return jsonify(load_balancing.statistics())
+        return jsonify(load_balancing.statistics(controller.wanted))
 
     @app.get("/v1/vpn")
     def get_vpn() -> Response:
@@ -141,6 +141,14 @@ def create(
                 "ipsec": [session.as_json() for session in sessions()],
             }
         )
+
+    @app.get("/v1/diagnostics")
+    def get_diagnostics() -> Response:
+        views = {
+            "status": get_status, "health": get_health, "usage": get_usage, "hits": get_hits,
+            "load-balancers": get_load_balancers, "vpn": get_vpn, "config": get_config,
+        }  # fmt: skip
+        return questions.diagnostics(controller, views)
 
     @app.get("/metrics")
     def get_metrics() -> Response:

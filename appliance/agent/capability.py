@@ -14,6 +14,8 @@ from appliance.engine.traffic_control import TrafficControl
 _LINK = "sysvm-probe"
 _STATE = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x73797376")
 _ENCRYPTION = ("mode", "tunnel", "aead", "rfc4106(gcm(aes))", "0x" + "00" * 20, "128")
+_ALGS = {"ftp": "tcp", "pptp": "tcp", "sip": "udp", "tftp": "udp"}
+"""Application level gateways: connection tracking's helpers, and a protocol that each is for."""
 _ANSWERS = "fib daddr type != local socket transparent 1 accept"
 _SECONDS = 10.0
 
@@ -27,6 +29,7 @@ def probe(nft: Nft) -> Mapping[str, bool]:
         ),
         "connection_limits": _accepts(nft, "chain c { ct count over 10 drop; }"),
         "checksum_fill": checksum.available(),
+        **_algs(nft),
         "wireguard": _has_link_kind("wireguard"),
         "vxlan": _has_link_kind("vxlan", vxlan_id=1),
         "ipsec": _has_esp(),
@@ -39,6 +42,16 @@ def probe(nft: Nft) -> Mapping[str, bool]:
 def _queue_kinds() -> AbstractSet[str]:
     with closing(TrafficControl()) as asking:
         return asking.kinds()
+
+
+def _algs(nft: Nft) -> Mapping[str, bool]:
+    objects = {
+        name: f'ct helper {name} {{ type "{name}" protocol {protocol}; l3proto ip; }}'
+        for name, protocol in _ALGS.items()
+    }
+    # Mostly it has them all, and one question will do.
+    every = _accepts(nft, "; ".join(objects.values()))
+    return {f"{name}_alg": every or _accepts(nft, text) for name, text in objects.items()}
 
 
 def _accepts(nft: Nft, content: str) -> bool:

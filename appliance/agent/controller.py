@@ -190,6 +190,12 @@ class Controller:
             finally:
                 self.host.secrets = {}
 
+    def drift(self) -> list[dict[str, str]]:
+        """What isn't as the running document has it, looked at anew; heals nothing."""
+        with self._lock:
+            wanted = tuple(roles.resources(self.running, self.boot))
+            return planning.make(wanted, self.host, fresh=True).as_json()
+
     def confirm(self) -> bool:
         """Keep an unconfirmed document. False where there is none."""
         with self._lock:

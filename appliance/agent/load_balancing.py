@@ -1,4 +1,4 @@
-"""What load balancers and their servers do, asked of HAProxy: for the API, and for metrics.
+"""What load balancers and their servers do, asked of HAProxy and of the kernel: for the API and for metrics.
 
 A process that takes over counts from 0; Prometheus' rates allow for that.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from appliance import haproxy
+from appliance.agent import datagrams
+from appliance.resources import Resource
 
 Statistics = dict[str, dict[str, Any]]
 """By load balancer: its own figures; `servers`, by name, with theirs; `groups`, by name, with `servers`."""
@@ -37,8 +39,12 @@ _TAKING = ("UP", "no check")
 _FRONT, _ALL = "FRONTEND", "BACKEND"
 
 
-def statistics() -> Statistics:
-    """Of those whose HAProxy answers."""
+def statistics(resources: Iterable[Resource]) -> Statistics:
+    """Of all that the machine was made to have; of an HAProxy's none where it doesn't answer."""
+    return _of_haproxy() | datagrams.statistics(resources)
+
+
+def _of_haproxy() -> Statistics:
     found: Statistics = {}
     for place in haproxy.running():
         with contextlib.suppress(OSError), haproxy.Session(place.admin) as session:
@@ -104,8 +110,8 @@ Metric = tuple[str, str, str, list[Sample]]
 """Name, kind, text, samples."""
 
 
-def metrics() -> Iterator[Metric]:
-    found = statistics()
+def metrics(resources: Iterable[Resource]) -> Iterator[Metric]:
+    found = statistics(resources)
     for name, text in (
         ("sessions", "Sessions at the moment"),
         ("sessions_total", "Sessions so far"),

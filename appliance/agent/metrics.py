@@ -4,7 +4,7 @@ import resource
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from appliance.agent import load_balancing, next_hops
+from appliance.agent import load_balancing, machine, next_hops
 from appliance.agent.controller import Controller
 from appliance.agent.health import Result
 from appliance.agent.usage import Totals
@@ -77,6 +77,8 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
     )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
     yield from _metric("agent_peak_memory_bytes", "gauge", "Most memory the agent ever had", [({}, memory)])
+    for name, text, value in machine.gauges(controller.host.persistent):
+        yield from _metric(f"machine_{name}", "gauge", text, [({}, value)])
     yield from _metric(
         "health", "gauge", "1 if the check last went well", [({"check": c.name}, c.ok) for c in checks]
     )
@@ -92,7 +94,7 @@ def _lines(controller: Controller, checks: list[Result], usage: Totals) -> Itera
         yield from _metric(f"traffic_{unit}_total", "counter", f"Traffic in {unit}", samples)
     hops = next_hops.samples(next_hops.told(controller.wanted, controller.host))
     yield from _metric("next_hop_up", "gauge", "1 for a watched next hop that answers", hops)
-    for metric in load_balancing.metrics():
+    for metric in load_balancing.metrics(controller.wanted):
         yield from _metric(*metric)
 
 

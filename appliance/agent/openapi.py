@@ -98,7 +98,7 @@ def describe(model: type[Document]) -> dict[str, Any]:
 
 def _questions() -> dict[str, Any]:
     # With the description: they bring what answers them.
-    from appliance.agent import capture, diagnosis, explanation, tracked
+    from appliance.agent import bundle, capture, diagnosis, explanation, tracked
 
     refused = _problem("A question that has no answer; the errors have JSON pointers")
     busy = _problem("As many are under way as there may be")
@@ -137,6 +137,13 @@ def _questions() -> dict[str, Any]:
         "/v1/explain": post("What becomes of a packet", explanation.Question, **{"501": no_probe}),
         "/v1/connections": get("Tracked connections", tracked.Listing),
         "/v1/capture": captured,
+        "/v1/diagnostics": {
+            "get": {
+                "summary": f"All of this, the machine's state and logs, without secrets: a tar archive, "
+                f"as {bundle.CONTENT_TYPE}",
+                "responses": {"200": {"description": "The archive"}, "429": busy},
+            }
+        },
         **{
             f"/v1/diagnostics/{kind}": post(said[kind], model, **{"429": busy})
             for kind, model in diagnosis.KINDS.items()

@@ -1,6 +1,7 @@
 """The API's questions about packets: what becomes of one, which connections there are, what passes a link,
 and who answers. They change nothing."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from appliance.agent import problem
 from appliance.agent.controller import Controller
 from appliance.model import Model, RefusedError, validated
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Model)
 
 
@@ -76,6 +78,26 @@ def register(app: Flask, controller: Controller, body: Callable[[], Any]) -> Non
         detail = error.problems[0].detail if len(error.problems) == 1 else f"{len(error.problems)} problems"
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return problem.response(status, "bad-question", detail, errors=error.problems)
+
+
+def diagnostics(controller: Controller, views: Mapping[str, Callable[[], Response]]) -> Response:
+    """All that is known, as an archive. `views` are the API's own, by the names that they have in it."""
+    from appliance.agent import bundle
+
+    # Later there is no request any more for them to answer.
+    told = {f"{name}.json": _told(view) for name, view in views.items()}
+    try:
+        return Response(bundle.begun(controller, told), content_type=bundle.CONTENT_TYPE)
+    except bundle.BusyError as error:
+        return _busy(error)
+
+
+def _told(view: Callable[[], Response]) -> str:
+    try:
+        return view().get_data(as_text=True)
+    except Exception as error:
+        log.warning("Diagnostics: %s: %r", view.__name__, error)
+        return f"{error!r}\n"
 
 
 def _unanswerable(error: Exception) -> Response:

@@ -14,16 +14,9 @@ _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_
 _REQUEST, _ACKNOWLEDGE, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
 # nfnetlink_conntrack.h
-_ORIGINAL, _REPLY, _STATUS, _PROTOCOL_STATE, _TIMEOUT, _COUNT_ORIGINAL, _COUNT_REPLY, _ID = (
-    1,
-    2,
-    3,
-    4,
-    7,
-    9,
-    10,
-    12,
-)
+_ORIGINAL, _REPLY, _STATUS, _PROTOCOL_STATE, _TIMEOUT, _COUNT_ORIGINAL, _COUNT_REPLY, _ID, _MASTER = (
+    1, 2, 3, 4, 7, 9, 10, 12, 14,
+)  # fmt: skip
 _TCP_STATES = (
     "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT",
     "CLOSE", "SYN_SENT2",
@@ -63,10 +56,20 @@ class Connection:
     bytes_received: int | None
     identity: bytes
     """The attributes that name it to the kernel."""
+    master: "Key | None" = None
+    """What told of it, by a helper."""
+
+    @property
+    def key(self) -> "Key":
+        return self.version, self.protocol, self.original
 
     def text(self, address: int) -> str:
         kind = ipaddress.IPv4Address if self.version == 4 else ipaddress.IPv6Address
         return str(kind(address))
+
+
+Key = tuple[int, int, Tuple]
+"""Version of IP, protocol, and the original direction."""
 
 
 def connections() -> Iterator[Connection]:
@@ -138,6 +141,7 @@ def _parsed(content: bytes) -> Connection | None:
         bytes_sent=_bytes(found.get(_COUNT_ORIGINAL)),
         bytes_received=_bytes(found.get(_COUNT_REPLY)),
         identity=_attribute(_ORIGINAL | 0x8000, found[_ORIGINAL]) + _attribute(_ID, found.get(_ID, b"")),
+        master=_tuple(found[_MASTER]) if _MASTER in found else None,
     )
 
 

@@ -56,7 +56,12 @@ def end(ruleset: Ruleset, host: Host) -> int:
     changed = gates.changed(ruleset, host)
     count = 0
     if going or changed:
-        ending = list(_ending(ruleset, going, conntrack.connections(), changed=changed))
+        children: list[Connection] = []
+        tracked = _noting(conntrack.connections(), children)
+        ending = list(_ending(ruleset, going, tracked, changed=changed))
+        ended = {connection.key for connection in ending}
+        # What they told of, by a helper, was let in for them.
+        ending += [child for child in children if child.master in ended and child.key not in ended]
         _refuse_answers(ruleset, ending, host)
         count = conntrack.end(ending)
         log.info("%d connections end with the rules that let them in", count)
@@ -87,6 +92,14 @@ def _ending(
         else:
             if judgement.refuses(seen):
                 yield connection
+
+
+def _noting(tracked: Iterable[Connection], children: list[Connection]) -> Iterator[Connection]:
+    """All of them; those that another told of are kept."""
+    for connection in tracked:
+        if connection.master is not None:
+            children.append(connection)
+        yield connection
 
 
 def _staying(ruleset: Ruleset, group: str) -> Boxes:

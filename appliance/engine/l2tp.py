@@ -59,7 +59,7 @@ def plan(wanted: Sequence[L2tpServer], host: Host, *, fresh: bool = False) -> It
                     kind=KIND,
                     name=f"{session.user} {session.link}",
                     action="delete",
-                    run=lambda session=session: _end(session),  # type: ignore[misc]
+                    run=lambda session=session: end(session),  # type: ignore[misc]
                 )
 
 
@@ -117,7 +117,7 @@ def _lives(session: Session) -> bool:
     return name == "pppd" and not state.startswith("Z") and up != 0
 
 
-def _end(session: Session) -> None:
+def end(session: Session) -> None:
     """With a word to the other side; by force where that takes long. Either way its link goes at once."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):

@@ -54,7 +54,7 @@ class Nft:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         self._socket.bind((0, 0))
         self._socket.settimeout(5)
-        self._flowtables: bool | None = None
+        self._has: dict[str, bool] = {}
         self._ours: tuple[int, int] | None = None
 
     def close(self) -> None:
@@ -98,11 +98,15 @@ class Nft:
             return False
         return True
 
+    def has(self, commands: str) -> bool:
+        """The same, asked once: of a kernel that doesn't change."""
+        if commands not in self._has:
+            self._has[commands] = self.accepts(commands)
+        return self._has[commands]
+
     def flowtables(self) -> bool:
-        """Whether the kernel has what the fast path is made of; asked once."""
-        if self._flowtables is None:
-            self._flowtables = self.accepts(_FLOWTABLES)
-        return self._flowtables
+        """Whether the kernel has what the fast path is made of."""
+        return self.has(_FLOWTABLES)
 
     def _dry_run(self, on: bool) -> None:
         # Some versions of the binding lack this one switch of the library's.

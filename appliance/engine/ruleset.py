@@ -18,7 +18,7 @@ from typing import Any
 
 from appliance import disk
 from appliance.engine import delta as deltas
-from appliance.engine import flows, table_text, users
+from appliance.engine import flows, refusals, table_text, tables, users
 from appliance.engine.change import Change
 from appliance.engine.delta import Observed
 from appliance.engine.elements import Count, Place, compact, counts, element, inherited
@@ -27,7 +27,7 @@ from appliance.resources import Limit, Ruleset
 
 KIND = "Ruleset"
 OURS = "sysvm"
-TABLES = (OURS, "sysvm_limits")
+TABLES = (OURS, "sysvm_limits", "sysvm_ftp", "sysvm_pptp", "sysvm_sip", "sysvm_tftp")
 """All that may be wanted; one that isn't goes."""
 FAST_PATH = "fast_path"
 """A chain whose rules, like flowtables, are another kind's: they come and go with network cards."""
@@ -37,11 +37,12 @@ _MOST_GONE = 1_000
 def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Iterator[Change]:
     if fresh:
         host.seen.pop(KIND, None)
-    tables = {ruleset.table: ruleset for ruleset in wanted}
-    for ruleset in wanted:
+    able = [ruleset for ruleset in wanted if tables.possible(ruleset, host)]
+    for ruleset in able:
         yield from _plan_table(ruleset, host)
+    unwanted = set(TABLES) - {ruleset.table for ruleset in able}
     for table in TABLES:
-        if table not in tables and _exists(host, table):
+        if table in unwanted and table in tables.existing(host):
             yield Change(
                 kind=KIND,
                 name=table,
@@ -53,10 +54,6 @@ def plan(wanted: Sequence[Ruleset], host: Host, *, fresh: bool = False) -> Itera
 def _delete(table: str, host: Host) -> None:
     host.seen.get(KIND, {}).pop(table, None)
     host.nft.run(f"delete table inet {table}")
-
-
-def _exists(host: Host, table: str) -> bool:
-    return any(item["table"]["name"] == table for item in host.nft.listing("tables inet") if "table" in item)
 
 
 def _plan_table(ruleset: Ruleset, host: Host) -> Iterator[Change]:
@@ -243,7 +240,9 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
     # Whoever has come meanwhile must not be locked out by it.
     ruleset = users.settled(ruleset, ruleset.elements)
     known: dict[Place, Count] = {}
+    refused = ""
     if observed is not None:
+        refused = refusals.commands(ruleset, host)
         flows.note(flows.gone(ruleset, observed.elements), host)
         known = counted(ruleset.table, host)
         gone, come = deltas.moved(ruleset, observed)
@@ -251,7 +250,7 @@ def _swap(ruleset: Ruleset, observed: Observed | None, host: Host) -> None:
             gone[name] = list(observed.elements[name].items())
         known |= inherited(known, gone, come, ruleset.counting)
     _forget(ruleset, host)
-    _load(ruleset, _whole(ruleset, known), host)
+    _load(ruleset, _whole(ruleset, known) + refused, host)
 
 
 def _load(ruleset: Ruleset, commands: str, host: Host) -> None:

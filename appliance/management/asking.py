@@ -126,8 +126,26 @@ def capture(
     query = {"link": link, "packets": packets, "seconds": seconds, "bytes": size}
     if expression:
         query["filter"] = expression
+    _stream(remote, f"{commands.path(name)}/capture", query)
+
+
+@click.command()
+@remote_options
+@click.argument("name")
+@click.pass_obj
+def diagnostics(remote: Callable[[], Remote], name: str) -> None:
+    """All that is known of appliance NAME, as a tar.gz archive on standard output, without secrets: status,
+    plan, ruleset, routes, connections, logs.
+
+    > file.tar.gz keeps it, | tar xz unpacks it."""
+    if sys.stdout.isatty():
+        raise click.ClickException("An archive is nothing for a terminal: > file.tar.gz")
+    _stream(remote, f"{commands.path(name)}/diagnostics", {})
+
+
+def _stream(remote: Callable[[], Remote], path: str, query: dict[str, Any]) -> None:
     try:
-        for piece in remote().stream(f"{commands.path(name)}/capture", query):
+        for piece in remote().stream(path, query):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
     except RemoteError as error:

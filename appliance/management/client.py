@@ -190,11 +190,18 @@ class Agent:
         """Packets of a link as a pcap file, piece by piece: `link`, and what limits it. Raises
         RefusedByAgentError before the first piece. The connection is of no use for anything else until it
         ends; `close` ends it early."""
+        return self._stream("/v1/capture", query)
+
+    def diagnostics(self) -> Iterator[bytes]:
+        """All that is known of it, as a compressed archive, piece by piece; as `capture`."""
+        return self._stream("/v1/diagnostics", {})
+
+    def _stream(self, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
         connection = self._connection = self._connection or self._connect()
         try:
             # So that the agent knows when we hang up.
             headers = {"Client-Port": str(connection.sock.getsockname()[1])} if connection.sock else {}
-            connection.request("GET", _with_query("/v1/capture", query), headers=headers)
+            connection.request("GET", _with_query(path, query), headers=headers)
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._failure(response.status, response.read(LARGEST_ANSWER))

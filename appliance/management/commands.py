@@ -153,7 +153,7 @@ def hits(remote: Callable[[], Remote], name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def load_balancers(remote: Callable[[], Remote], name: str) -> None:
-    """Its load balancers of tcp and http, and how their servers are."""
+    """Its load balancers, and how their servers are."""
     _, answer = ask(remote, "GET", f"{path(name)}/load-balancers")
     table = Table("load balancer", "group", "server", "address", "status", "weight", "sessions", "so far")
     for of, item in sorted(answer.items()):
@@ -166,7 +166,9 @@ def load_balancers(remote: Callable[[], Remote], name: str) -> None:
 
 
 def _sessions(seen: Mapping[str, Any]) -> tuple[str, str]:
-    return f"{seen['sessions']:,}", f"{seen['sessions_total']:,}"
+    # Of udp's flows only those of the moment are known.
+    total = seen.get("sessions_total")
+    return f"{seen['sessions']:,}", "-" if total is None else f"{total:,}"
 
 
 @appliance.command()

@@ -96,7 +96,7 @@ def description() -> dict[str, Any]:
                 body={"type": "object"}, parameters=[kind] if "{kind}" in question else None,
             )
         }  # fmt: skip
-    for question in ("connections", "capture"):
+    for question in ("connections", "capture", "diagnostics"):
         paths[f"{one}/{question}"] = {
             "get": _operation("As the agent's own; see its description", 200, 404, 422, 502)
         }

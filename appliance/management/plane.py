@@ -190,7 +190,7 @@ class Plane:
         return self._connect(self.inventory.appliance(name), answer_timeout=QUERY_TIMEOUT)
 
     def capturing(self, name: str) -> Agent:
-        """The same for a capture, in which no packet need come for long."""
+        """The same for what is streamed: of a capture no packet need come for long."""
         return self._connect(self.inventory.appliance(name), answer_timeout=CAPTURE_TIMEOUT)
 
     def _connect(self, appliance: Appliance, **options: float) -> Agent:

@@ -12,6 +12,7 @@ from appliance.management.submission import parsed
 
 KINDS = ("ping", "traceroute", "arping", "lookup")
 _PCAP = "application/vnd.tcpdump.pcap"
+_ARCHIVE = "application/gzip"
 
 
 def register(app: Flask, plane: Plane) -> None:
@@ -37,14 +38,22 @@ def register(app: Flask, plane: Plane) -> None:
     @app.get("/v1/appliances/<name>/capture")
     def capture(name: str) -> Any:
         agent = plane.capturing(name)
-        pieces = agent.capture(request.args)
-        try:
-            # What can't be is said before an answer begins.
-            first = next(pieces, b"")
-        except BaseException:
-            agent.close()
-            raise
-        return Response(_through(agent, first, pieces), content_type=_PCAP)
+        return _streamed(agent, agent.capture(request.args), _PCAP)
+
+    @app.get("/v1/appliances/<name>/diagnostics")
+    def diagnostics(name: str) -> Any:
+        agent = plane.capturing(name)
+        return _streamed(agent, agent.diagnostics(), _ARCHIVE)
+
+
+def _streamed(agent: Agent, pieces: Iterator[bytes], content_type: str) -> Response:
+    try:
+        # What can't be is said before an answer begins.
+        first = next(pieces, b"")
+    except BaseException:
+        agent.close()
+        raise
+    return Response(_through(agent, first, pieces), content_type=content_type)
 
 
 def _through(agent: Agent, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

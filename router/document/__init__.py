@@ -12,6 +12,7 @@ from appliance.document import Document
 from appliance.model import Keyed
 from router.document.accounting import Accounting
 from router.document.acl import Acl, AclName, AclRule, PrivateGateway, Tier
+from router.document.alg import Alg, AlgName
 from router.document.dhcp import (
     ClasslessRoute,
     DhcpNetwork,
@@ -70,6 +71,8 @@ class RouterDocument(Document):
     quicker, and counted all the same. Who has a rate in `limits` doesn't take this way."""
     limits: Limits = Limits()
     """Rates and connections of networks, guests and public addresses."""
+    alg: dict[AlgName, Alg] = {}
+    """Application level gateways by protocol; none is on unless it is here."""
     metadata: dict[InterfaceName, MetadataNetwork] = {}
     wireguard: dict[InterfaceName, WireGuard] = {}
     """By the tunnel's interface: `vpn0`, ..."""
@@ -92,6 +95,8 @@ __all__ = [
     "Acl",
     "AclName",
     "AclRule",
+    "Alg",
+    "AlgName",
     "Base64",
     "Certificate",
     "ClasslessRoute",

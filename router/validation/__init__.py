@@ -11,6 +11,7 @@ from appliance.model import Problem
 from router.document import RouterDocument
 from router.validation import (
     acls,
+    alg,
     certificates,
     dhcp,
     dns,
@@ -68,6 +69,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     ),
     tunnels.problems: ("routes", "redundancy", "wireguard", "ipsec", "remote_access"),
     limits.problems: ("interfaces", "dhcp", "metadata", "limits"),
+    alg.problems: ("alg",),
 }
 
 

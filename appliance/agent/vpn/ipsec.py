@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from appliance.agent.usage import Totals
 from appliance.agent.vpn.addresses import Addresses
 from appliance.agent.vpn.session import Session, State
-from appliance.engine import charon, ipsec
+from appliance.engine import charon, ipsec, l2tp
 from appliance.engine.charon import MARK, Association
 from appliance.engine.ipsec import supported
-from appliance.resources import Connection, Resource, SharedSecret
+from appliance.resources import Connection, L2tpServer, Resource, SharedSecret
 
 if TYPE_CHECKING:
     from vici import Session as Charon
@@ -128,6 +128,7 @@ class Ipsec:
                     self._count(found)
                 own = self._addresses.now() if self._follows() else None
                 found = [one for one in found if not self._ended(asked, one, connections, own)]
+                self._end_l2tp(own)
                 for connection in connections:
                     if connection.initiate and connection.name in loaded and _is_here(connection, own):
                         self._initiate(asked, connection, loaded[connection.name], found)
@@ -171,6 +172,14 @@ class Ipsec:
         log.info("Connection %s: its address is another router's now", one.name)
         ipsec.terminate(one, asked)
         return True
+
+    def _end_l2tp(self, own: AbstractSet[str] | None) -> None:
+        """Users' sessions whose address is the other router's now: they begin anew there."""
+        for server in self._resources():
+            if isinstance(server, L2tpServer) and server.follows and server.address not in (own or ()):
+                for session in l2tp.sessions():
+                    log.info("L2TP: the session of %s is another router's to go on with", session.user)
+                    l2tp.end(session)
 
     def _wanted(self) -> tuple[list[Connection], list[str]]:
         resources = self._resources()

@@ -1,5 +1,6 @@
 """Connections end with the rule that let them in: real ones, tracked by the kernel of a namespace."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -163,3 +164,27 @@ def test_ending_what_is_gone_is_no_error(host: Host, connect: dict[int, socket.s
     (connection,) = [each for each in conntrack.connections() if each.original.port == 1001]
     assert conntrack.end([connection]) == 1
     assert conntrack.end([connection]) == 0
+
+
+ENDED = """table inet sysvm {
+    set ended4 { type ipv4_addr . inet_service . ipv4_addr . inet_service; flags timeout; timeout 15m; }
+    chain input { type filter hook input priority 0; policy %s; }
+}
+"""
+
+
+def test_answers_that_are_refused_stay_so_when_the_table_is_made_anew(host: Host, run: Run) -> None:
+    def table(policy: str) -> Ruleset:
+        return Ruleset(table="sysvm", text=ENDED % policy, ended=("ended4", "ended6"))
+
+    converge([table("accept")], host)
+    noted = "add element inet sysvm ended4 { 192.0.2.1 . 80 . 192.0.2.2 . 4000 timeout 100s }"
+    run("nft", noted)
+    assert not planning.make([table("accept")], host, fresh=True).changes
+    converge([table("drop")], host)
+    listed = run("nft", "list", "set", "inet", "sysvm", "ended4")
+    assert "192.0.2.1 . 80 . 192.0.2.2 . 4000 timeout" in listed and "policy drop" in run(
+        "nft", "list", "ruleset"
+    )
+    assert re.search(r" timeout 1m[34]\d", listed), listed
+    assert not planning.make([table("drop")], host, fresh=True).changes

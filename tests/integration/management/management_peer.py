@@ -128,6 +128,9 @@ def _server(peer: Peer, context: ssl.SSLContext) -> http.server.ThreadingHTTPSer
             if self.path.startswith("/v1/capture"):
                 self._capture()
                 return
+            if self.path == "/v1/diagnostics":
+                self._capture()
+                return
             if self.path == "/v1/status":
                 self._answer(*peer.status())
             else:

@@ -220,6 +220,8 @@ def test_the_command_line_asks_about_packets(service: Service, peer: Peer) -> No
     assert found == {"path": "/v1/connections?limit=1000&guest=10.1.1.10"}
     assert run("capture", "r1", "--link", "guest0", "--filter", "tcp port 80") == b"onetwothree"
     run("capture", "r1", "--link", "guest0", "--filter", "wrong", code=1)
+    assert run("diagnostics", "r1") == b"onetwothree"
+    run("diagnostics", "r2", code=1)
     run("explain", "r2", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "80", code=1)
     run("explain", "r1", "--from", "10.1.1.10", "--to", "198.51.100.7", "--port", "0", code=2)
     run("diagnose", "ping", "r1", "10.1.1.10", "--count", "100", code=2)
@@ -246,6 +248,8 @@ def test_a_capture_streams_through(service: Service, peer: Peer) -> None:
     wrong = service.ask("GET", "/v1/appliances/r1/capture?link=guest0&filter=wrong")
     assert (wrong.status_code, wrong.headers["Content-Type"]) == (422, "application/problem+json")
     assert "The filter is none" in wrong.json()["detail"]
+    archive = service.ask("GET", "/v1/appliances/r1/diagnostics")
+    assert (archive.headers["Content-Type"], archive.content) == ("application/gzip", b"onetwothree")
     assert service.ask("GET", "/v1/appliances/r1/status").status_code == 200
 
 

@@ -331,7 +331,7 @@ class Lab:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, content, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.read().decode(), response.headers)
+            return Answer(response.status, response.read().decode(errors="replace"), response.headers)
 
     def get(self, path: str) -> Any:
         answer = self.request("GET", path)

@@ -56,6 +56,25 @@ def asked(lab: Lab, source: str) -> str:
             return "None"
 
 
+def test_statistics_tell_the_flows_of_each_server(balanced: Lab) -> None:
+    lab = balanced
+    lab.run("conntrack", "-D", "-p", "udp", "--orig-dst", PUBLIC, check=False)
+    found = answers(lab, 20)
+    told = lab.get("/v1/load-balancers")["names"]
+    assert (told["status"], told["sessions"]) == ("OPEN", 20)
+    servers = {name: (item["sessions"], item["status"]) for name, item in told["servers"].items()}
+    assert servers == {name: (found[name], "no check") for name in ("vm1", "vm2")}
+    assert told["servers"]["vm2"]["address"] == "10.1.1.11:5353"
+    metrics = lab.request("GET", "/metrics").text
+    assert (
+        f'sysvm_load_balancer_server_sessions{{load_balancer="names",server="vm1"}} {found["vm1"]}'
+        in metrics
+    )
+    lab.patch({"load_balancers": {"names": {"servers": {"vm2": {"state": "drain"}}}}})
+    assert lab.get("/v1/load-balancers")["names"]["servers"]["vm2"]["status"] == "DRAIN"
+    assert lab.drift() == []
+
+
 def test_flows_are_spread_by_weight(balanced: Lab) -> None:
     lab = balanced
     found = answers(lab, 200)

@@ -86,7 +86,7 @@ def test_a_user_has_an_address_and_reaches_the_guests(lab: Lab, peers: Peers) ->
     (four, six) = sorted(seen["addresses"])
     assert four.startswith("10.200.0.") and six.startswith("fd00:c8::")
     assert lab["laptop"].ask("10.1.1.10", 80) == f"vm1:80 saw {four}"
-    assert "CPRP(ADDR ADDR6 DNS)" in peers["laptop"].log()
+    assert "CPRP(ADDR ADDR6 DNS SUBNET SUBNET)" in peers["laptop"].log()
     assert lab["laptop"].dig("vm2.a.example", server="10.1.1.1") == ["10.1.1.11"]
     # Split tunnel: the internet is reached without the router.
     assert lab["laptop"].ask(WEB, 80) == "net:80 saw 203.0.113.40"
@@ -94,6 +94,21 @@ def test_a_user_has_an_address_and_reaches_the_guests(lab: Lab, peers: Peers) ->
     usage = lab.get("/v1/usage")
     assert usage["ikev2-alice"]["sent"]["bytes"] > 100 and "ikev2-bob@example.org" not in usage
     assert lab.drift() == []
+
+
+def test_networks_of_both_families_are_told(lab: Lab, peers: Peers) -> None:
+    """Each with the address of its family; changed while users are there, and nobody is cut."""
+    lab.put(access())
+    connect(peers["laptop"], "alice")
+    before = up(lab, "alice")
+    wanted = access(subnets=["10.1.1.0/24", "fd00:1::/64"])
+    wanted["interfaces"]["guest0"]["addresses"].append("fd00:1::1/64")
+    lab.put(wanted)
+    assert up(lab, "alice")["addresses"] == before["addresses"]
+    assert lab.drift() == []
+    connect(peers["phone"], "bob@example.org")
+    up(lab, "bob@example.org")
+    assert "CPRP(ADDR ADDR6 DNS SUBNET SUBNET6)" in peers["phone"].log()
 
 
 def test_a_full_tunnel_leads_to_the_internet(lab: Lab, peers: Peers) -> None:

@@ -51,6 +51,7 @@ def test_metrics_are_prometheus_text(lab: Lab) -> None:
             seen.add(line.rpartition(" ")[0])
             assert float(match[3]) >= 0
     assert {"sysvm_generation", "sysvm_state", "sysvm_health", "sysvm_traffic_bytes_total"} <= types.keys()
+    assert {"sysvm_machine_memory_available_bytes", "sysvm_machine_storage_bytes"} <= types.keys()
     assert 'sysvm_state{state="converged"} 1' in answer.text
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.checks import Check, DnsCheck, HttpCheck
 from appliance.rendering import pieces
-from appliance.resources import Address, Connection, File, Leases, Resource, Ruleset, Unit
+from appliance.resources import Address, Connection, File, L2tpServer, Leases, Resource, Ruleset, Unit
 from appliance.roles import resources
 from appliance.route import Route
 from router import redundancy, role
@@ -55,6 +55,17 @@ def test_what_services_want_on_a_shared_link_is_keepaliveds() -> None:
         "203.0.113.5/24 dev public0 no_track",
         "203.0.113.6/24 dev public0 no_track",
     ]
+
+
+def test_sessions_of_users_by_l2tp_end_where_their_address_goes() -> None:
+    value = example("pair-r1")
+    server = {"address": "203.0.113.5", "psk": "correct horse battery", "pool": "10.201.0.0/24"}
+    value["remote_access"] = {"l2tp": server, "users": {"alice": {"password": "an example"}}}
+    (found,) = [item for item in resources(read(value)) if isinstance(item, L2tpServer)]
+    assert (found.address, found.follows) == ("203.0.113.5", True)
+    del value["redundancy"], value["interfaces"]["sync0"]
+    (alone,) = [item for item in resources(read(value)) if isinstance(item, L2tpServer)]
+    assert not alone.follows
 
 
 def test_a_router_that_is_alone_has_nothing_of_it() -> None:

@@ -36,6 +36,14 @@ def test_pools_and_their_routes() -> None:
     assert routes == [("10.200.0.0/24", "ipsec0"), ("fd00:c8::/112", "ipsec0")]
 
 
+def test_clients_are_told_what_is_behind_a_split_tunnel() -> None:
+    pools = [item for item in resources(full_tunnel=None, source_nat=None) if isinstance(item, AddressPool)]
+    assert [pool.attributes for pool in pools] == [
+        {"dns": ["10.1.1.1"], "subnet": ["10.1.1.0/24", "10.1.16.0/20"]},
+        {"subnet": ["fd00:1::/64"]},
+    ]
+
+
 def test_full_and_split_tunnels() -> None:
     def reached(**fields: Any) -> Any:
         return settings(**fields)["children"]["net"]["local_ts"]
