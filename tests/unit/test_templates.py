@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ DIRECTORY = ROOT / "templates"
 TEMPLATES = sorted(str(path.relative_to(DIRECTORY)) for path in DIRECTORY.rglob("*.j2"))
 
 
-def passed() -> Iterator[tuple[str, set[str]]]:
+@cache
+def passed() -> list[tuple[str, set[str]]]:
+    return list(_passed())
+
+
+def _passed() -> Iterator[tuple[str, set[str]]]:
     """Template and keyword arguments of each call of `render` in our packages."""
     for package in ("appliance", "consoleproxy", "router", "secstorage"):
         for path in (ROOT / package).rglob("*.py"):
@@ -26,6 +32,7 @@ def passed() -> Iterator[tuple[str, set[str]]]:
                     yield str(node.args[0].value), {word.arg or "" for word in node.keywords}
 
 
+@cache
 def included(name: str) -> set[str]:
     tree = _environment().parse((DIRECTORY / name).read_text())
     return {part for part in meta.find_referenced_templates(tree) if part is not None}
