@@ -11,9 +11,6 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SYSVM_CACHE)
 UNSHARE := unshare --map-root-user --map-auto --mount --pid --fork --mount-proc
 BUILD := $(if $(filter 0,$(shell id -u)),,SYSVM_CACHE=$${SYSVM_CACHE:-$$HOME/.cache/sysvm} $(UNSHARE))
 
-# Tests of clouds and machines wait a good part of their time for what these do.
-WORKERS := $(shell expr $$(nproc) + 1)
-
 .PHONY: help deps disk-deps vm-deps test-deps venv trees images devcloud devcloud-vm devcloud-vpc devcloud-down test test-unit test-vm golden schema bench \
 	lint lock clean
 
@@ -66,7 +63,7 @@ test-deps: ## Install what the tests' clients need besides: images/test-packages
 	@MORE=images/test-packages images/host-deps $(SUDO)
 
 test: vm-deps test-deps venv ## Run all tests (root: real containers, namespaces and emulated machines)
-	$(SUDO) $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
+	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 test-vm: vm-deps test-deps venv ## Run the tests of images as emulated machines
 	$(SUDO) $(BIN)/python -m pytest --numprocesses 2 tests/vm $(ARGS)
