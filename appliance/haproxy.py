@@ -8,7 +8,7 @@ import io
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -125,9 +125,19 @@ class Session:
 
     def description(self) -> str:
         """What the loaded configuration calls itself."""
+        return self._info("description")
+
+    def stopping(self) -> bool:
+        """Whether it takes no further connections, having given its place to another process or ended."""
+        try:
+            return self._info("Stopping") == "1"
+        except ConnectionError:
+            return True
+
+    def _info(self, wanted: str) -> str:
         for line in self.ask("show info").splitlines():
             name, _, value = line.partition(": ")
-            if name == "description":
+            if name == wanted:
                 return value
         return ""
 
@@ -184,18 +194,21 @@ class Session:
             raise
 
 
-def reload(place: Place, taken_over: Callable[[], bool]) -> None:
+def reload(place: Place, wanted: str) -> None:
     """Have the master start a process with the configuration as it is on disk now, which takes over the
-    listening sockets, and wait until `taken_over`. The master answers only once it has started itself anew,
-    too, when the new process has long been serving: its answer is what a refusal is told by. Raises
-    HaproxyError with the old process going on, OSError where no master is."""
-    with socket.socket(socket.AF_UNIX) as master:
+    listening sockets, and wait until nobody else answers there, and its description is as `wanted`. The
+    master answers only once it has started itself anew, too, when the new process has long been serving: its
+    answer is what a refusal is told by. Raises HaproxyError with the old process going on, OSError where no
+    master is."""
+    # The new process listens before the old one is told to stop, at the same sockets: who answers until then
+    # is chance. So the old one is asked itself.
+    with Session(place.admin) as before, socket.socket(socket.AF_UNIX) as master:
         master.settimeout(_SECONDS)
         master.connect(str(place.master))
         master.sendall(b"reload\n")
         answer, told = b"", False
         deadline = time.monotonic() + _SECONDS
-        while not taken_over():
+        while not (before.stopping() and describes(place, wanted)):
             if time.monotonic() > deadline:
                 raise HaproxyError("The process that runs has another configuration than it was told")
             if told:
@@ -205,6 +218,15 @@ def reload(place: Place, taken_over: Callable[[], bool]) -> None:
                 answer += content
                 if told := not content:
                     _accept(answer.decode(errors="replace"))
+
+
+def describes(place: Place, wanted: str) -> bool:
+    """Whether the process that takes connections now has a configuration of that description."""
+    try:
+        with Session(place.admin) as session:
+            return session.description() == wanted
+    except (FileNotFoundError, ConnectionError):
+        return False
 
 
 def _accept(answer: str) -> None:

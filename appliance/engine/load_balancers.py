@@ -244,30 +244,16 @@ def _refusal(item: LoadBalancers, sections: str) -> str:
 def _reload(item: LoadBalancers) -> None:
     """Have another process take over: connections stay with the old one, and what is down stays down."""
     place, wanted = haproxy.Place(item.process), digest(item)
-
-    def taken_over() -> bool:
-        # While one takes over from another either may answer: once is chance.
-        return _description(place) == wanted and _description(place) == wanted
-
     try:
         _leave_state(item, place)
-        haproxy.reload(place, taken_over)
+        haproxy.reload(place, wanted)
     except _GONE:
         # It has just ended; whoever is started in its place reads the same file.
         deadline = time.monotonic() + _TAKE_OVER_SECONDS
-        while not taken_over() and time.monotonic() < deadline:
+        while not haproxy.describes(place, wanted) and time.monotonic() < deadline:
             time.sleep(0.005)
     finally:
         disk.remove(place.state)
-
-
-def _description(place: haproxy.Place) -> str | None:
-    """Of the process that takes connections now."""
-    try:
-        with haproxy.Session(place.admin) as session:
-            return session.description()
-    except _GONE:
-        return None
 
 
 def _leave_state(item: LoadBalancers, place: haproxy.Place) -> None:
