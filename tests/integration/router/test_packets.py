@@ -318,9 +318,13 @@ def test_a_transfer_survives_every_kind_of_change(lab: Lab) -> None:
         for section in ("dhcp", "dns"):
             del changed[section]["guest1"]
         changed["firewall"]["ingress"]["policy"] = "accept"
-        for wanted in (changed, document()):
+        # What comes and goes in place, and what goes in such numbers that the table is made anew.
+        crowd = [f"100.64.{number // 100}.{number % 100 * 2}/32" for number in range(1_100)]
+        many = {"verdict": "accept", "address": FORWARDS, "protocol": "tcp", "source_cidrs": crowd}
+        changed["firewall"]["ingress"]["rules"]["many"] = {**many, "ports": 9000}
+        for wanted, how in ((changed, "come"), (document(), "load the table")):
             said = lab.put(wanted)
-            assert any(c["kind"] == "Ruleset" and "load the table" in c["detail"] for c in said["changes"])
+            assert any(c["kind"] == "Ruleset" and how in c["detail"] for c in said["changes"]), said
         lab.put(document())
         # Rules that aren't about them, however near.
         closed = document()

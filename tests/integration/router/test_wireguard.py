@@ -136,7 +136,8 @@ def test_names_by_tcp_and_by_both_families(lab: Lab, vpn: Users, ends: ExitStack
         for server in ("10.1.1.1", "fd00:1::1"):
             answer = until(lambda: alice.dig("vm2.a.example", server=server, tcp=tcp))  # noqa: B023
             assert answer == ["10.1.1.11"]
-        assert bob.dig("r1.b.example", server="10.1.2.1", tcp=tcp) == ["10.1.2.1"]
+        # wireguard-go sends some answers elsewhere where it has peers by both families (its issue 135).
+        assert until(lambda: bob.dig("r1.b.example", server="10.1.2.1", tcp=tcp)) == ["10.1.2.1"]  # noqa: B023
     for server in ("10.1.1.1", "fd00:1::1"):
         assert bob.refused(server, 53) and bob.refused(server, 1053)
     # Guests ask dnsmasq itself; nobody outside asks the proxy.
