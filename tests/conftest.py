@@ -27,6 +27,21 @@ class Turns(LoadScopeScheduling):
         return file if file.startswith((_MACHINES, *_ANYWHERE)) else "the others"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run of everything a test of real daemons that fails is run once more: of thousands, by machines
+    that are shared, one is now and then late. What it said at first is shown all the same, to be mended."""
+    if hasattr(config, "workerinput"):
+        for item in items:
+            if not item.nodeid.startswith(_ANYWHERE):
+                item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"FAILED AT FIRST: {report.nodeid}", bold=True)
+        terminalreporter.line(report.longreprtext)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Turns:
     return Turns(config, log)

@@ -25,7 +25,7 @@ OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 # Without cx16: with it, QEMU 7.2 makes Debian 13's kernel double-fault at random.
 ACCELERATION = ("-accel", "tcg", "-cpu", "max,-cx16")
 GUEST_AGENT = "org.qemu.guest_agent.0"
-PATIENCE = 300.0
+PATIENCE = 480.0
 """Seconds until a boot is given up: an emulated one takes 20 on a machine that has nothing else to do."""
 
 
