@@ -37,10 +37,10 @@ def any_document(name: str) -> Document:
     return roles.read(ROLE_OF[name], example(name))
 
 
-def problems(value: Any) -> list[Problem]:
+def problems(value: Any, known_good: RouterDocument | None = None) -> list[Problem]:
     """Why a document is refused; empty where it isn't."""
     try:
-        read(value)
+        read(value, known_good)
     except RefusedError as error:
         return error.problems
     return []

@@ -1,10 +1,16 @@
-"""What this machine's kernel can do, probed once by trying: never a crash, always in status."""
+"""What this machine's kernel can do, probed once: never a crash, always in status.
+
+By trying, but where all that it takes is in modules of this very kernel. To load what may
+never be wanted takes an emulated machine seconds of its boot, and memory for good.
+"""
 
 import contextlib
+import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import closing
+from pathlib import Path
 
 from appliance.engine import checksum, l2tp
 from appliance.engine.nft import Nft
@@ -18,25 +24,52 @@ _ALGS = {"ftp": "tcp", "pptp": "tcp", "sip": "udp", "tftp": "udp"}
 """Application level gateways: connection tracking's helpers, and a protocol that each is for."""
 _ANSWERS = "fib daddr type != local socket transparent 1 accept"
 _SECONDS = 10.0
+_KERNELS = Path("/lib/modules")
+_ESP = frozenset({"esp4", "esp6", "xfrm_user", "xfrm_interface", "seqiv", "gcm"})
+_MODULES: Mapping[str, AbstractSet[str]] = {
+    "transparent_sockets": frozenset({"nft_fib_inet", "nft_socket"}),
+    "connection_limits": frozenset({"nft_connlimit"}),
+    **{f"{name}_alg": frozenset({f"nf_conntrack_{name}", f"nf_nat_{name}"}) for name in _ALGS},
+    "wireguard": frozenset({"wireguard"}),
+    "vxlan": frozenset({"vxlan"}),
+    "ipsec": _ESP,
+    "l2tp": _ESP | {"l2tp_ppp", "pppox", "ppp_generic"},
+}
+"""What each takes."""
 
 
 def probe(nft: Nft) -> Mapping[str, bool]:
+    there = loadable(_KERNELS / os.uname().release)
+    tried: dict[str, Callable[[], bool]] = {
+        "transparent_sockets": lambda: _accepts(
+            nft, f"chain c {{ type filter hook prerouting priority 0; {_ANSWERS}; }}"
+        ),
+        "connection_limits": lambda: _accepts(nft, "chain c { ct count over 10 drop; }"),
+        **{f"{name}_alg": lambda name=name: _alg(nft, name) for name in _ALGS},  # type: ignore[misc]
+        "wireguard": lambda: _has_link_kind("wireguard"),
+        "vxlan": lambda: _has_link_kind("vxlan", vxlan_id=1),
+        "ipsec": _has_esp,
+        "l2tp": l2tp.available,
+    }
     return {
         "nat": _accepts(nft, "chain c { type nat hook prerouting priority 0; dnat ip to 192.0.2.1; }"),
         "flowtable": nft.flowtables(),
-        "transparent_sockets": _accepts(
-            nft, f"chain c {{ type filter hook prerouting priority 0; {_ANSWERS}; }}"
-        ),
-        "connection_limits": _accepts(nft, "chain c { ct count over 10 drop; }"),
         "checksum_fill": checksum.available(),
-        **_algs(nft),
-        "wireguard": _has_link_kind("wireguard"),
-        "vxlan": _has_link_kind("vxlan", vxlan_id=1),
-        "ipsec": _has_esp(),
-        "l2tp": l2tp.available(),
+        **{name: _MODULES[name] <= there or trial() for name, trial in tried.items()},
         **dict.fromkeys(("htb", "fq_codel"), False),
         **dict.fromkeys(_queue_kinds(), True),
     }
+
+
+def loadable(kernel: Path) -> AbstractSet[str]:
+    """Names of the modules that a kernel has in its directory, or built in (modules.dep(5))."""
+    found = set()
+    for index in ("modules.dep", "modules.builtin"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in (kernel / index).read_text().splitlines():
+                name = line.partition(":")[0].rpartition("/")[2].partition(".ko")[0]
+                found.add(name.replace("-", "_"))
+    return found
 
 
 def _queue_kinds() -> AbstractSet[str]:
@@ -44,14 +77,8 @@ def _queue_kinds() -> AbstractSet[str]:
         return asking.kinds()
 
 
-def _algs(nft: Nft) -> Mapping[str, bool]:
-    objects = {
-        name: f'ct helper {name} {{ type "{name}" protocol {protocol}; l3proto ip; }}'
-        for name, protocol in _ALGS.items()
-    }
-    # Mostly it has them all, and one question will do.
-    every = _accepts(nft, "; ".join(objects.values()))
-    return {f"{name}_alg": every or _accepts(nft, text) for name, text in objects.items()}
+def _alg(nft: Nft, name: str) -> bool:
+    return _accepts(nft, f'ct helper {name} {{ type "{name}" protocol {_ALGS[name]}; l3proto ip; }}')
 
 
 def _accepts(nft: Nft, content: str) -> bool:

@@ -389,7 +389,7 @@ class Browser(asyncio.Protocol):
         self._transport.abort()
 
     def _bye(self, code: int, reason: str) -> None:
-        """Begins the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the viewer's
+        """Begin the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the viewer's
         answer has come is reset by whatever was still on its way, and a browser that is reset doesn't tell
         its page the reason."""
         if self._closing or self._transport.is_closing():

@@ -169,7 +169,7 @@ def test_the_last_word_is_heard(
     proxy: Proxy, console: Callable[..., None], request: pytest.FixtureRequest
 ) -> None:
     """A socket that is closed while a viewer still sends is reset. A browser that is reset doesn't tell its
-    page the reason: the page would take it for a cut, come back, and take its session from who has it now."""
+    page the reason: it would take it for a cut, come back, and take its session from who has it now."""
     server = Server(lambda connection: (greet(connection), time.sleep(60))[0])
     console(host="127.0.0.1", port=server.port)
     viewer = opened(proxy, request)

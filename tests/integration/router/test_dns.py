@@ -209,7 +209,7 @@ def test_guests_come_and_go_and_nobody_loses_a_query(lab: Lab, upstreams: list[D
 
 
 def test_a_change_of_upstreams_loses_at_most_what_was_just_asked(lab: Lab, upstreams: list[Daemon]) -> None:
-    """dnsmasq takes no answer of a server that it was told to forget; here one question at a time is open."""
+    """dnsmasq takes no answer of a server that it was told to forget; one question at a time is open."""
     with Load(lab, "vm1", ["vm1.a.example", WEB_NAME]) as load:
         for number in range(4):
             one = UPSTREAMS[(number + 1) % 2]

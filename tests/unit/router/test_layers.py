@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from router.layers import Layering, Layers, Prefix, Rule
 
-WIDTH = 6
+WIDTH, NUMBERS = 4, 6
 prefixes = st.integers(0, WIDTH).flatmap(
     lambda length: st.builds(Prefix, st.just(length), st.integers(0, 2**length - 1))
 )
-spans = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda ends: (min(ends), max(ends)))
+spans = st.tuples(*[st.integers(0, NUMBERS - 1)] * 2).map(lambda ends: (min(ends), max(ends)))
 rules = st.lists(st.lists(st.tuples(prefixes, spans), min_size=1, max_size=3), max_size=12)
 
 
@@ -29,7 +29,7 @@ def test_the_first_match_is_in_the_first_layer_with_one(
     layers = Layers(prefix.length for rule in made for prefix, _ in rule)
     placed = [layers.layer(rule) for rule in made]
     for address in range(2**WIDTH):
-        for number in range(13):
+        for number in range(NUMBERS):
             matching = [place for place, rule in enumerate(made) if holds(rule, address, number)]
             depths = [placed[place] for place in matching]
             assert len(set(depths)) == len(depths), "two of one layer match the same packet"
