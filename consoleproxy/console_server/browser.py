@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 10.0
 """For a request to come, and for a viewer's part of the handshake."""
+CLOSING_SECONDS = 5.0
+"""For a viewer's answer to our close frame."""
 STALLED_SECONDS = 60.0
 """A viewer who takes nothing of what waits for so long is gone."""
 _PING_SECONDS = 25.0
@@ -38,6 +40,7 @@ class Browser(asyncio.Protocol):
         "_back_end",
         "_buffer",
         "_client",
+        "_closing",
         "_deadline",
         "_frames",
         "_greeted",
@@ -69,6 +72,7 @@ class Browser(asyncio.Protocol):
         self._opening: asyncio.Task[None] | None = None
         self._kind = ""
         self._waiting = False
+        self._closing = False
         self._stalled: tuple[float, int] | None = None
         self._pinged = 0.0
         self.session = ""
@@ -97,6 +101,9 @@ class Browser(asyncio.Protocol):
         self._relay.went(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            self._closed(data)
+            return
         self._heard = monotonic()
         if self._frames is None:
             self._buffer += data
@@ -104,7 +111,8 @@ class Browser(asyncio.Protocol):
             return
         try:
             for opcode, payload in self._frames.feed(data):
-                self._frame(opcode, payload)
+                if not self._closing or opcode == websocket.CLOSE:
+                    self._frame(opcode, payload)
         except websocket.FrameError as error:
             self._bye(error.code, str(error))
         except (MessageError, RfbError) as error:
@@ -269,8 +277,10 @@ class Browser(asyncio.Protocol):
         if isinstance(found, str):
             self._relay.over(self, found)
             self._bye(_OTHER_CODE, found)
-            return
-        self._opened(*found)
+        elif self._closing:
+            found[0].transport.abort()
+        else:
+            self._opened(*found)
 
     def _opened(self, back_end: Exchange, kind: str) -> None:
         self._back_end, self._kind, self._waiting = back_end, kind, False
@@ -306,6 +316,7 @@ class Browser(asyncio.Protocol):
         elif opcode == websocket.CLOSE:
             self._relay.over(self, "closed", keep=payload[:2] != b"\x03\xe8")
             self._bye(1000, "")
+            self._transport.close()
 
     def _greet(self, handshake: ViewerHandshake, payload: bytes) -> None:
         if answer := handshake.feed(payload):
@@ -378,11 +389,25 @@ class Browser(asyncio.Protocol):
         self._transport.abort()
 
     def _bye(self, code: int, reason: str) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(websocket.close(code, reason))
-            self._transport.close()
-            if self._back_end is not None:
-                self._back_end.transport.abort()
-                self._back_end = None
-            # What can't be sent is not waited for longer than a request.
-            self._deadline = monotonic() + REQUEST_SECONDS
+        """Begins the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the answer
+        has come is reset by whatever was still on its way, and a browser that is reset doesn't tell its page
+        the reason."""
+        if self._closing or self._transport.is_closing():
+            return
+        self._closing = True
+        self._transport.write(websocket.close(code, reason))
+        self._relay.over(self, "gone", keep=True)
+        if self._back_end is not None:
+            self._back_end.transport.abort()
+            self._back_end = None
+        self._deadline = monotonic() + CLOSING_SECONDS
+        self._transport.resume_reading()
+
+    def _closed(self, data: bytes) -> None:
+        """What a viewer sends once we have closed: nothing of it counts but its own close frame."""
+        try:
+            frames = self._frames.feed(data) if self._frames is not None else iter(())
+            if any(opcode == websocket.CLOSE for opcode, _ in frames):
+                self._transport.close()
+        except websocket.FrameError:
+            self._frames = None

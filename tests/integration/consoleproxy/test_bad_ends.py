@@ -165,6 +165,24 @@ def test_servers_that_never_read_stop_the_viewer(
     server.close()
 
 
+def test_the_last_word_is_heard(
+    proxy: Proxy, console: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    """A socket that is closed while a viewer still sends is reset. A browser that is reset doesn't tell its
+    page the reason: it would seem a cut, and the page come back and take its session from who has it now."""
+    server = Server(lambda connection: (greet(connection), time.sleep(60))[0])
+    console(host="127.0.0.1", port=server.port)
+    viewer = opened(proxy, request)
+    viewer.greet()
+    Viewer(proxy.port, viewer.token).greet()
+    viewer.send(_KEY)
+    assert viewer.closed().reason == "elsewhere"
+    viewer.send(_KEY)
+    viewer.socket.sendall(websocket.close(1000, masked=True))
+    assert viewer.socket.recv(1) == b"", "it was reset"
+    server.close()
+
+
 @pytest.mark.parametrize(
     "sent",
     [
