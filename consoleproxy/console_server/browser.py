@@ -40,7 +40,6 @@ class Browser(asyncio.Protocol):
         "_back_end",
         "_buffer",
         "_client",
-        "_closing",
         "_deadline",
         "_frames",
         "_greeted",
@@ -55,7 +54,9 @@ class Browser(asyncio.Protocol):
         "_transport",
         "_waiting",
         "active",
+        "connection",
         "from_viewer",
+        "is_over",
         "rights",
         "session",
         "to_viewer",
@@ -72,10 +73,12 @@ class Browser(asyncio.Protocol):
         self._opening: asyncio.Task[None] | None = None
         self._kind = ""
         self._waiting = False
-        self._closing = False
         self._stalled: tuple[float, int] | None = None
         self._pinged = 0.0
         self.session = ""
+        self.connection = 0
+        """How many have entered the session up to this one."""
+        self.is_over = False
         self.rights: frozenset[str] = frozenset()
         self.to_viewer = 0
         self.from_viewer = 0
@@ -94,6 +97,7 @@ class Browser(asyncio.Protocol):
         self._relay.came(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.is_over = True
         if self._opening is not None:
             self._opening.cancel()
         if self._back_end is not None:
@@ -101,7 +105,7 @@ class Browser(asyncio.Protocol):
         self._relay.went(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self.is_over:
             self._closed(data)
             return
         self._heard = monotonic()
@@ -111,7 +115,7 @@ class Browser(asyncio.Protocol):
             return
         try:
             for opcode, payload in self._frames.feed(data):
-                if not self._closing or opcode == websocket.CLOSE:
+                if not self.is_over or opcode == websocket.CLOSE:
                     self._frame(opcode, payload)
         except websocket.FrameError as error:
             self._bye(error.code, str(error))
@@ -265,19 +269,19 @@ class Browser(asyncio.Protocol):
 
     async def _open(self, token: str, client: str) -> None:
         """The desk's word, and the console. Why not, the page is told by the close frame."""
-        answer = await self._relay.ask(do="enter", token=token, client=client)
+        answer = await self._relay.enter(self, token, client)
         if "error" in answer:
             self._bye(_CODES.get(answer["error"], _OTHER_CODE), answer["error"])
             return
-        self.session = answer["session"]
-        self._relay.entered(self)
+        if self.is_over:
+            return
         self.viewed(answer)
         self._deadline = None
         found = await self._relay.console(answer["console"])
         if isinstance(found, str):
             self._relay.over(self, found)
             self._bye(_OTHER_CODE, found)
-        elif self._closing:
+        elif self.is_over:
             found[0].transport.abort()
         else:
             self._opened(*found)
@@ -392,9 +396,9 @@ class Browser(asyncio.Protocol):
         """Begins the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the answer
         has come is reset by whatever was still on its way, and a browser that is reset doesn't tell its page
         the reason."""
-        if self._closing or self._transport.is_closing():
+        if self.is_over or self._transport.is_closing():
             return
-        self._closing = True
+        self.is_over = True
         self._transport.write(websocket.close(code, reason))
         self._relay.over(self, "gone", keep=True)
         if self._back_end is not None:

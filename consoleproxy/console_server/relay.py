@@ -39,6 +39,7 @@ class Relay:
         self._servers: dict[Listen, asyncio.Server] = {}
         self._context: ssl.SSLContext | None = None
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._entering: dict[int, Browser] = {}
         self._next = 0
         self._desk: asyncio.StreamWriter | None = None
         self._noted = ""
@@ -161,13 +162,17 @@ class Relay:
         self._unentered.pop(browser, None)
         self.over(browser, "gone", keep=True)
 
-    def entered(self, browser: Browser) -> None:
-        """A session that is entered again has left the place where it was."""
+    def _enters(self, browser: Browser, answer: Mapping[str, Any]) -> None:
+        """The desk has let it in. A session that is entered again has left the place where it was."""
+        browser.session, browser.connection = answer["session"], answer["connection"]
         self._unentered.pop(browser, None)
         before = self._entered.pop(browser.session, None)
         self._entered[browser.session] = browser
         if before is not None:
             before.end("elsewhere")
+        if browser.is_over:
+            # It has gone while the desk was asked.
+            self.over(browser, "gone", keep=True)
 
     def over(self, browser: Browser, code: str, *, keep: bool = False) -> None:
         """A browser has left its session, for good unless `keep`."""
@@ -175,7 +180,8 @@ class Relay:
             del self._entered[browser.session]
             traffic = {browser.session: (browser.to_viewer, browser.from_viewer, False)}
             self._tell(do="traffic", sessions=traffic)
-            self._tell(do="left" if keep else "ended", session=browser.session, code=code)
+            what = {"session": browser.session, "connection": browser.connection, "code": code}
+            self._tell(do="left" if keep else "ended", **what)
 
     def command(self, browser: Browser, command: Mapping[str, str]) -> None:
         self._tell(do="command", session=browser.session, command=command)
@@ -236,12 +242,19 @@ class Relay:
         if self._desk is not None:
             self._desk.write(json.dumps(value).encode() + b"\n")
 
+    async def enter(self, browser: Browser, token: str, client: str) -> dict[str, Any]:
+        """The desk's answer to a browser with a session's token."""
+        # Kept until the answer comes, also where nobody waits for it any longer: it counts for the desk.
+        self._entering[self._next + 1] = browser
+        return await self.ask(do="enter", token=token, client=client)
+
     async def ask(self, **value: object) -> dict[str, Any]:
         """The desk's answer; `error` is in it where there is none."""
-        if self._desk is None:
-            return {"error": "proxy-busy"}
         self._next += 1
         number = self._next
+        if self._desk is None:
+            self._entering.pop(number, None)
+            return {"error": "proxy-busy"}
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         self._tell(id=number, **value)
@@ -260,12 +273,14 @@ class Relay:
             with contextlib.suppress(OSError, ValueError):
                 reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
                 self._desk = writer
-                self._tell(do="hello", relay=self._number, sessions=list(self._entered))
+                there = {name: browser.connection for name, browser in self._entered.items()}
+                self._tell(do="hello", relay=self._number, sessions=there)
                 try:
                     while line := await reader.readline():
                         self._told(json.loads(line))
                 finally:
                     self._desk = None
+                    self._entering.clear()
                     writer.close()
                     for future in self._asked.values():
                         if not future.done():
@@ -274,6 +289,10 @@ class Relay:
 
     def _told(self, value: dict[str, Any]) -> None:
         if "id" in value:
+            # At once: what the desk says next may be about this session.
+            entering = self._entering.pop(value["id"], None)
+            if entering is not None and "error" not in value:
+                self._enters(entering, value)
             future = self._asked.get(value["id"])
             if future is not None and not future.done():
                 future.set_result(value)
