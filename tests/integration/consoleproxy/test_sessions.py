@@ -78,6 +78,21 @@ def test_who_may_only_look_sends_nothing(proxy: Proxy, recorder: Recorder, name:
     until(lambda: recorder.received == 2 * _UPDATE)
 
 
+def test_what_the_guest_copied_is_for_whoever_may_have_it(
+    proxy: Proxy, recorder: Recorder, name: str
+) -> None:
+    cut, bell = b"\x03\x00\x00\x00\x00\x00\x00\x06secret", b"\x02"
+    without, with_it = proxy.open(name, "view", "control"), proxy.open(name, "view", "clipboard", sub="bob")
+    for viewer in (without, with_it):
+        viewer.greet()
+        viewer.send(_UPDATE)
+    until(lambda: len(recorder.connections) == 2)
+    for connection in recorder.connections:
+        connection.sendall(cut + bell)
+    assert with_it.read(len(cut) + 1) == cut + bell
+    assert without.read(1) == bell
+
+
 def test_a_cut_is_no_end(proxy: Proxy, recorder: Recorder, name: str) -> None:
     viewer = proxy.open(name)
     viewer.greet()
