@@ -4,14 +4,14 @@ import asyncio
 import json
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from consoleproxy.console_server import request as http
-from consoleproxy.console_server import websocket
-from consoleproxy.console_server.client_messages import ClientMessages, MessageError
+from consoleproxy.console_server import upgrade, websocket
+from consoleproxy.console_server.client_messages import ClientMessages
 from consoleproxy.console_server.pages import HEADERS
 from consoleproxy.console_server.request import Request, RequestError
 from consoleproxy.console_server.rfb import SHARED_INIT, RfbError, ViewerHandshake
+from consoleproxy.console_server.server_messages import MessageError, ServerMessages
 from consoleproxy.console_server.stream import Exchange
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _DEAD_SECONDS = 75.0
 _MOST_FRAME = 2 << 20
 _MOST_COMMAND = 1024
 _HIGH_WATER, _LOW_WATER = 262_144, 65_536
-_TOKEN_PROTOCOL = "sysvm.token."  # noqa: S105  (what is before one)
 _CODES = {"kicked": 4001, "idle": 4002, "session-over": 4003, "session-unknown": 4004}
 _OTHER_CODE = 4000
 
@@ -40,12 +39,12 @@ class Browser(asyncio.Protocol):
         "_back_end",
         "_buffer",
         "_client",
-        "_closing",
         "_deadline",
         "_frames",
         "_greeted",
         "_heard",
         "_kind",
+        "_measured",
         "_messages",
         "_opening",
         "_pinged",
@@ -55,7 +54,9 @@ class Browser(asyncio.Protocol):
         "_transport",
         "_waiting",
         "active",
+        "connection",
         "from_viewer",
+        "is_over",
         "rights",
         "session",
         "to_viewer",
@@ -68,14 +69,17 @@ class Browser(asyncio.Protocol):
         self._frames: websocket.Frames | None = None
         self._greeted: ViewerHandshake | None = None
         self._messages: ClientMessages | None = None
+        self._measured: ServerMessages | None = None
         self._back_end: Exchange | None = None
         self._opening: asyncio.Task[None] | None = None
         self._kind = ""
         self._waiting = False
-        self._closing = False
         self._stalled: tuple[float, int] | None = None
         self._pinged = 0.0
         self.session = ""
+        self.connection = 0
+        """How many have entered the session up to this one."""
+        self.is_over = False
         self.rights: frozenset[str] = frozenset()
         self.to_viewer = 0
         self.from_viewer = 0
@@ -94,6 +98,7 @@ class Browser(asyncio.Protocol):
         self._relay.came(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.is_over = True
         if self._opening is not None:
             self._opening.cancel()
         if self._back_end is not None:
@@ -101,7 +106,7 @@ class Browser(asyncio.Protocol):
         self._relay.went(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self.is_over:
             self._closed(data)
             return
         self._heard = monotonic()
@@ -111,7 +116,7 @@ class Browser(asyncio.Protocol):
             return
         try:
             for opcode, payload in self._frames.feed(data):
-                if not self._closing or opcode == websocket.CLOSE:
+                if not self.is_over or opcode == websocket.CLOSE:
                     self._frame(opcode, payload)
         except websocket.FrameError as error:
             self._bye(error.code, str(error))
@@ -178,20 +183,10 @@ class Browser(asyncio.Protocol):
             case (_, "/v1/sessions" | "/v1/connect"):
                 self._answer(403 if request.method in ("GET", "POST") else 405, b"", keep=False)
             case ("GET" | "HEAD", _):
-                self._page(request, path)
+                status, body, more = self._relay.pages.answer(request, path, policy=self._relay.policy)
+                self._answer(status, body, keep=True, more=more)
             case _:
                 self._answer(405, b"", keep=False)
-
-    def _page(self, request: Request, path: str) -> None:
-        page = self._relay.pages.find(path)
-        if page is None:
-            self._answer(404, b"", keep=True)
-        elif request.headers.get("if-none-match") == page.headers["ETag"]:
-            self._answer(304, b"", keep=True, more=dict(page.headers))
-        else:
-            more = {**page.headers, "Content-Security-Policy": self._relay.policy}
-            body = page.body if request.method == "GET" else b""
-            self._answer(200, body, keep=True, more=more)
 
     def _answer(self, status: int, body: bytes, *, keep: bool, more: dict[str, str] | None = None) -> None:
         self._transport.write(http.response(status, body, more or dict(HEADERS), keep=keep))
@@ -207,13 +202,7 @@ class Browser(asyncio.Protocol):
         self._opening = asyncio.get_running_loop().create_task(work)
 
     def _welcome(self, request: Request) -> bool:
-        """Whether the page that asks is one of ours. Who has no Origin is no page, and needs a ticket."""
-        origin = request.headers.get("origin")
-        if origin is None or origin in self._relay.settings.origins:
-            return True
-        host = request.headers.get("host", "")
-        parts = urlsplit(origin)
-        return bool(host) and parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+        return upgrade.is_ours(request, secure=self._secure, origins=self._relay.settings.origins)
 
     def client(self, request: Request) -> str:
         """The browser's address; a proxy in front that the document names may say whose."""
@@ -236,48 +225,33 @@ class Browser(asyncio.Protocol):
     # The WebSocket
 
     def _upgrade(self, request: Request) -> None:
-        offered = [each.strip() for each in request.headers.get("sec-websocket-protocol", "").split(",")]
-        tokens = [each.removeprefix(_TOKEN_PROTOCOL) for each in offered if each.startswith(_TOKEN_PROTOCOL)]
-        key = request.headers.get("sec-websocket-key", "")
-        if (
-            not request.lists("connection", "upgrade")
-            or not request.lists("upgrade", "websocket")
-            or request.headers.get("sec-websocket-version") != "13"
-            or len(key) != 24
-        ):
+        token = upgrade.token(request)
+        if not upgrade.is_wanted(request):
             self._answer(426, b"", keep=False, more={"Upgrade": "websocket", **HEADERS})
-        elif len(tokens) != 1:
+        elif token is None:
             self._answer(403, b"", keep=False)
         else:
-            chosen = ["Sec-WebSocket-Protocol: binary"] if "binary" in offered else []
-            lines = [
-                "HTTP/1.1 101 Switching Protocols",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                f"Sec-WebSocket-Accept: {websocket.accept(key)}",
-                *chosen,
-            ]
-            self._transport.write("\r\n".join([*lines, "", ""]).encode())
+            self._transport.write(upgrade.answer(request))
             self._frames = websocket.Frames(masked=True, most=_MOST_FRAME)
             # Until the console is open nothing more is read: it waits in the kernel.
             self._transport.pause_reading()
-            self._later(self._open(tokens[0], self.client(request)))
+            self._later(self._open(token, self.client(request)))
 
     async def _open(self, token: str, client: str) -> None:
         """The desk's word, and the console. Why not, the page is told by the close frame."""
-        answer = await self._relay.ask(do="enter", token=token, client=client)
+        answer = await self._relay.enter(self, token, client)
         if "error" in answer:
             self._bye(_CODES.get(answer["error"], _OTHER_CODE), answer["error"])
             return
-        self.session = answer["session"]
-        self._relay.entered(self)
+        if self.is_over:
+            return
         self.viewed(answer)
         self._deadline = None
         found = await self._relay.console(answer["console"])
         if isinstance(found, str):
             self._relay.over(self, found)
             self._bye(_OTHER_CODE, found)
-        elif self._closing:
+        elif self.is_over:
             found[0].transport.abort()
         else:
             self._opened(*found)
@@ -323,7 +297,9 @@ class Browser(asyncio.Protocol):
             self._send(answer)
         if handshake.done:
             self._greeted, self._deadline = None, None
-            self._messages = ClientMessages(lambda: self.rights)
+            if "clipboard" not in self.rights:
+                self._measured = ServerMessages()
+            self._messages = ClientMessages(lambda: self.rights, self._measured)
             if self._back_end is not None:
                 self._back_end.write(SHARED_INIT)
                 self._back_end.hand_over(self)
@@ -365,9 +341,19 @@ class Browser(asyncio.Protocol):
     def received(self, data: memoryview | bytes) -> None:
         self.to_viewer += len(data)
         self.active = True
+        if self._measured is not None:
+            try:
+                data = self._measured.feed(data)
+            except MessageError as error:
+                self._relay.note(f"{self.session}: {error}")
+                self._relay.over(self, "console-refused")
+                self._bye(_OTHER_CODE, "console-refused")
+                return
         self._send(data)
 
     def _send(self, data: memoryview | bytes) -> None:
+        if not data:
+            return
         self._transport.write(b"".join((websocket.header(websocket.BINARY, len(data)), data)))
 
     def back_end_lost(self) -> None:
@@ -389,12 +375,12 @@ class Browser(asyncio.Protocol):
         self._transport.abort()
 
     def _bye(self, code: int, reason: str) -> None:
-        """Begin the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the viewer's
-        answer has come is reset by whatever was still on its way, and a browser that is reset doesn't tell
-        its page the reason."""
-        if self._closing or self._transport.is_closing():
+        """Begins the closing handshake (RFC 6455, section 7.1.1). A socket that is closed before the answer
+        has come is reset by whatever was still on its way, and a browser that is reset doesn't tell its page
+        the reason."""
+        if self.is_over or self._transport.is_closing():
             return
-        self._closing = True
+        self.is_over = True
         self._transport.write(websocket.close(code, reason))
         self._relay.over(self, "gone", keep=True)
         if self._back_end is not None:

@@ -2,73 +2,92 @@
 
 The proxy reads each message's kind, so that rights are its business and not the page's: what a viewer has no
 right to is left out, and what isn't known ends the session. Nothing that would add messages with lengths of
-their own (extended mouse buttons, GII) can be negotiated.
+their own (extended mouse buttons, GII), or switch the guest off (XVP), can be negotiated.
 """
 
 from collections.abc import Callable
 
-_POINTER_EXTENDED = -316
-_GII = -305
-_EXTENDED_CLIPBOARD = -1063131698
-"""0xC0A1E5CE, as a signed number."""
+from consoleproxy.console_server.server_messages import MEASURED, Encoding, MessageError, ServerMessages
+
 MOST_CUT_TEXT = 1 << 20
 _FIXED = {0: 20, 3: 10, 4: 8, 5: 6, 150: 10, 250: 4}
-_SET_ENCODINGS, _CUT_TEXT, _FENCE, _SET_DESKTOP_SIZE, _QEMU = 2, 6, 248, 251, 255
-_CONTROL = frozenset({4, 5, 250, _SET_DESKTOP_SIZE, _QEMU})
-_UPDATE_REQUEST = 3
-
-
-class MessageError(Exception):
-    """What a viewer sent is no message of the protocol."""
+_CONTROL = frozenset({4, 5, 251, 255})
+"""KeyEvent, PointerEvent, SetDesktopSize, QEMU's."""
+_UNWANTED = frozenset({Encoding.EXTENDED_POINTER, Encoding.GII, Encoding.XVP})
 
 
 class ClientMessages:
-    """One viewer's messages. `rights()` is asked for each, as control changes hands."""
+    """One viewer's messages. `rights()` is asked for each, as control changes hands. `measured` is given
+    where what the server sends must be understood, too: of a viewer without the right to the clipboard."""
 
-    def __init__(self, rights: Callable[[], frozenset[str]]) -> None:
+    def __init__(self, rights: Callable[[], frozenset[str]], measured: ServerMessages | None = None) -> None:
         self._rights = rights
-        self._buffer = b""
+        self._measured = measured
+        self._pictured = False
+        """Whether a picture was asked for: from then on the pixel format stays, if it must be known."""
+        self._buffer = bytearray()
+        self._wanted = 1
+        """Bytes, before there is a message as a whole."""
         self.active = False
         """Whether there was more than requests for updates; whoever reads it may set it back."""
 
     def feed(self, data: bytes) -> bytes:
         """What of it is for the server. Raises MessageError."""
-        buffer = self._buffer + data if self._buffer else data
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) < self._wanted:
+            return b""
         passed: list[bytes] = []
         at = 0
+        self._wanted = 1
         while at < len(buffer):
             length = _length(buffer, at)
             if length is None or len(buffer) - at < length:
+                self._wanted = length or len(buffer) - at + 1
                 break
-            message = buffer[at : at + length]
+            passed.append(self._taken(bytes(buffer[at : at + length])))
             at += length
-            kind = message[0]
-            if kind != _UPDATE_REQUEST:
-                self.active = True
-            if kind == _SET_ENCODINGS:
-                passed.append(self._encodings(message))
-            elif self._may(kind):
-                passed.append(message)
-        self._buffer = buffer[at:]
+        del buffer[:at]
         return b"".join(passed)
 
-    def _may(self, kind: int) -> bool:
-        if kind in _CONTROL:
-            return "control" in self._rights()
-        if kind == _CUT_TEXT:
-            return {"control", "clipboard"} <= self._rights()
-        return True
+    def _taken(self, message: bytes) -> bytes:
+        """A message as the server gets it."""
+        kind = message[0]
+        if kind != 3:
+            self.active = True
+        match kind:
+            case 0 if self._measured is not None:
+                if self._pictured:
+                    return b""
+                if message[4] not in (8, 16, 32):
+                    raise MessageError(f"{message[4]} bits per pixel")
+                self._measured.bits_per_pixel = message[4]
+            case 2:
+                return self._encodings(message)
+            case 3 | 150:
+                self._pictured = True
+            case 6:
+                return message if {"control", "clipboard"} <= self._rights() else b""
+            case 250:
+                return b""
+            case _ if kind in _CONTROL and "control" not in self._rights():
+                return b""
+        return message
 
     def _encodings(self, message: bytes) -> bytes:
-        unwanted = {_POINTER_EXTENDED, _GII}
-        if "clipboard" not in self._rights():
-            unwanted.add(_EXTENDED_CLIPBOARD)
         found = [message[at : at + 4] for at in range(4, len(message), 4)]
-        kept = [each for each in found if int.from_bytes(each, signed=True) not in unwanted]
-        return bytes((_SET_ENCODINGS, 0)) + len(kept).to_bytes(2) + b"".join(kept)
+        kept = [each for each in found if self._may_ask(int.from_bytes(each, signed=True))]
+        return bytes((2, 0)) + len(kept).to_bytes(2) + b"".join(kept)
+
+    def _may_ask(self, encoding: int) -> bool:
+        if self._measured is not None:
+            return encoding in MEASURED
+        if encoding == Encoding.EXTENDED_CLIPBOARD:
+            return "clipboard" in self._rights()
+        return encoding not in _UNWANTED
 
 
-def _length(buffer: bytes, at: int) -> int | None:
+def _length(buffer: bytearray, at: int) -> int | None:
     """Of the message that begins there; None: too little of it is known. Raises MessageError."""
     kind, there = buffer[at], len(buffer) - at
     if (fixed := _FIXED.get(kind)) is not None:
@@ -93,7 +112,7 @@ def _length(buffer: bytes, at: int) -> int | None:
     raise MessageError(f"message of kind {kind}")
 
 
-def _qemu_length(buffer: bytes, at: int) -> int:
+def _qemu_length(buffer: bytearray, at: int) -> int:
     match buffer[at + 1]:
         case 0:
             return 12

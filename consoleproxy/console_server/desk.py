@@ -23,6 +23,8 @@ from consoleproxy.console_server.ticket import TicketError
 
 _TICK_SECONDS = 0.5
 _MOST_LINE = 65_536
+_MOST_TRAFFIC = 1 << 24
+"""Of a relay's line: once a second it says what each of its sessions has passed."""
 _STATUS_SECONDS = 1.0
 _SOON_SECONDS = 0.02
 
@@ -41,15 +43,15 @@ class Desk:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         sockets = {
-            "desk.sock": self._relay,
-            "control.sock": self._control,
-            "text.sock": self._text,
+            "desk.sock": (self._relay, _MOST_TRAFFIC),
+            "control.sock": (self._control, _MOST_LINE),
+            "text.sock": (self._text, _MOST_LINE),
         }
         servers = []
-        for name, served in sockets.items():
+        for name, (served, most) in sockets.items():
             path = self._runtime / name
             path.unlink(missing_ok=True)
-            servers.append(await asyncio.start_unix_server(served, str(path), limit=_MOST_LINE))
+            servers.append(await asyncio.start_unix_server(served, str(path), limit=most))
             path.chmod(0o600)
         due = 0.0
         while not stop.is_set():
@@ -150,14 +152,16 @@ class Desk:
                     if session.relay == number:
                         self.sessions.leave(session, now=time.time())
 
-    def _return(self, number: int, connected: list[str]) -> None:
+    def _return(self, number: int, connected: Mapping[str, int]) -> None:
         """A relay that was there before the desk was says which sessions it has."""
-        for name in connected:
+        for name, connection in connected.items():
             session = self.sessions.by_id.get(name)
             if session is None:
                 self._tell(number, {"do": "close", "session": name, "code": "session-unknown"})
+            elif connection < session.connections:
+                self._tell(number, {"do": "close", "session": name, "code": "elsewhere"})
             else:
-                session.relay, session.left = number, None
+                session.relay, session.left, session.connections = number, None, connection
                 self.sessions.changed.add(session.console)
 
     def _answer(self, number: int, value: Mapping[str, Any]) -> Mapping[str, object] | None:
@@ -180,7 +184,8 @@ class Desk:
                     if before not in (None, number):
                         self._tell(before, {"do": "close", "session": session.id, "code": "elsewhere"})
                     self._soon()
-                    return {"console": session.console, **self.sessions.view(session)}
+                    place = {"console": session.console, "connection": session.connections}
+                    return {**place, **self.sessions.view(session)}
         except TicketError as error:
             self._counts[f"refused {error.code}"] += 1
             print(f"refused {value['client']}: {error.code}: {error}", file=sys.stderr, flush=True)
@@ -199,6 +204,9 @@ class Desk:
             return
         session = self.sessions.by_id.get(value["session"])
         if session is None or session.relay != number:
+            return
+        if value.get("connection", session.connections) != session.connections:
+            # Of a connection whose session has been entered anew since.
             return
         match value["do"]:
             case "left":

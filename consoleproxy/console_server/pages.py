@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from consoleproxy.console_server.request import Request
+
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -41,6 +43,16 @@ class Pages:
                 return None
             self._kept[path] = page
         return self._kept[path]
+
+    def answer(self, request: Request, path: str, *, policy: str) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers; `policy` is the Content-Security-Policy."""
+        page = self.find(path)
+        if page is None:
+            return 404, b"", dict(HEADERS)
+        if request.headers.get("if-none-match") == page.headers["ETag"]:
+            return 304, b"", dict(page.headers)
+        body = page.body if request.method == "GET" else b""
+        return 200, body, {**page.headers, "Content-Security-Policy": policy}
 
     def _read(self, path: str) -> Page | None:
         parts = path.strip("/").split("/") if path != "/" else ["index.html"]

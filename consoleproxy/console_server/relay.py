@@ -5,7 +5,6 @@ import contextlib
 import ipaddress
 import json
 import socket
-import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from consoleproxy.console_server import back_end
 from consoleproxy.console_server import settings as configuration
 from consoleproxy.console_server.back_end import BackEndError
 from consoleproxy.console_server.browser import Browser
-from consoleproxy.console_server.certificates import server_context
+from consoleproxy.console_server.certificates import Shown
+from consoleproxy.console_server.doorway import Doorway
 from consoleproxy.console_server.pages import Pages
 from consoleproxy.console_server.settings import Console, Listen
 from consoleproxy.console_server.stream import ClosedError, Exchange
@@ -36,9 +36,10 @@ class Relay:
         self._number, self._config, self._runtime = number, config, runtime
         self._unentered: dict[Browser, None] = {}
         self._entered: dict[str, Browser] = {}
-        self._servers: dict[Listen, asyncio.Server] = {}
-        self._context: ssl.SSLContext | None = None
+        self._servers: dict[Listen, asyncio.Server | Doorway] = {}
+        self._shown = Shown()
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._entering: dict[int, Browser] = {}
         self._next = 0
         self._desk: asyncio.StreamWriter | None = None
         self._noted = ""
@@ -73,11 +74,10 @@ class Relay:
         frames = " ".join(["'self'", *sorted(self.settings.origins)])
         self.policy = (
             "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-            "img-src 'self' data: blob:; font-src 'self'; connect-src 'self' ws: wss:; "
+            "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; "
             f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
         )
-        if self.settings.certificate:
-            self._context = server_context(self.settings.certificate, dict(self.settings.certificates))
+        self._shown.replace(self.settings.certificate, self.settings.certificates)
 
     async def _listen(self) -> None:
         """Connections that are there stay, whatever becomes of the socket they came by."""
@@ -91,7 +91,7 @@ class Relay:
                 # An address that isn't there yet: tried again with the next tick.
                 self.note(f"{listen.address}:{listen.port}: {error}")
 
-    async def _serve(self, listen: Listen) -> asyncio.Server:
+    async def _serve(self, listen: Listen) -> asyncio.Server | Doorway:
         family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -100,34 +100,14 @@ class Relay:
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((listen.address, listen.port))
+            listener.listen(_BACKLOG)
         except OSError:
             listener.close()
             raise
+        if listen.tls:
+            return Doorway(listener, lambda: Browser(self, secure=True), self._shown)
         loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            lambda: Browser(self, secure=listen.tls),
-            sock=listener,
-            backlog=_BACKLOG,
-            ssl=self._doorman() if listen.tls else None,
-            ssl_handshake_timeout=10 if listen.tls else None,
-        )
-
-    def _doorman(self) -> ssl.SSLContext:
-        """Shows each newcomer the certificates of the moment."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-
-        def choose(connection: ssl.SSLObject, name: str | None, own: ssl.SSLContext) -> int | None:
-            current = self._context
-            if current is None:
-                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
-            connection.context = current
-            inner = current.sni_callback
-            return inner(connection, name, current) if inner is not None else None  # type: ignore[arg-type]
-
-        context.sni_callback = choose
-        return context
+        return await loop.create_server(lambda: Browser(self, secure=False), sock=listener, backlog=_BACKLOG)
 
     def _tick(self) -> None:
         now = monotonic()
@@ -161,13 +141,17 @@ class Relay:
         self._unentered.pop(browser, None)
         self.over(browser, "gone", keep=True)
 
-    def entered(self, browser: Browser) -> None:
-        """A session that is entered again has left the place where it was."""
+    def _enters(self, browser: Browser, answer: Mapping[str, Any]) -> None:
+        """The desk has let it in. A session that is entered again has left the place where it was."""
+        browser.session, browser.connection = answer["session"], answer["connection"]
         self._unentered.pop(browser, None)
         before = self._entered.pop(browser.session, None)
         self._entered[browser.session] = browser
         if before is not None:
             before.end("elsewhere")
+        if browser.is_over:
+            # It has gone while the desk was asked.
+            self.over(browser, "gone", keep=True)
 
     def over(self, browser: Browser, code: str, *, keep: bool = False) -> None:
         """A browser has left its session, for good unless `keep`."""
@@ -175,7 +159,8 @@ class Relay:
             del self._entered[browser.session]
             traffic = {browser.session: (browser.to_viewer, browser.from_viewer, False)}
             self._tell(do="traffic", sessions=traffic)
-            self._tell(do="left" if keep else "ended", session=browser.session, code=code)
+            what = {"session": browser.session, "connection": browser.connection, "code": code}
+            self._tell(do="left" if keep else "ended", **what)
 
     def command(self, browser: Browser, command: Mapping[str, str]) -> None:
         self._tell(do="command", session=browser.session, command=command)
@@ -184,16 +169,15 @@ class Relay:
         """Whom a request is from: the last in X-Forwarded-For that isn't a proxy of ours."""
         address = peer
         for each in reversed(forwarded.split(",")):
-            if not self._is_proxy(address) or not each.strip():
+            if not self._is_proxy(address) or not is_address(each.strip()):
                 break
             address = each.strip()
         return address
 
     def _is_proxy(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
+        if not is_address(address):
             return False
+        ip = ipaddress.ip_address(address)
         ip = getattr(ip, "ipv4_mapped", None) or ip
         return any(ip.version == network.version and ip in network for network in self.settings.proxies)
 
@@ -236,12 +220,19 @@ class Relay:
         if self._desk is not None:
             self._desk.write(json.dumps(value).encode() + b"\n")
 
+    async def enter(self, browser: Browser, token: str, client: str) -> dict[str, Any]:
+        """The desk's answer to a browser with a session's token."""
+        # Kept until the answer comes, also where nobody waits for it any longer: it counts for the desk.
+        self._entering[self._next + 1] = browser
+        return await self.ask(do="enter", token=token, client=client)
+
     async def ask(self, **value: object) -> dict[str, Any]:
         """The desk's answer; `error` is in it where there is none."""
-        if self._desk is None:
-            return {"error": "proxy-busy"}
         self._next += 1
         number = self._next
+        if self._desk is None:
+            self._entering.pop(number, None)
+            return {"error": "proxy-busy"}
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         self._tell(id=number, **value)
@@ -260,12 +251,14 @@ class Relay:
             with contextlib.suppress(OSError, ValueError):
                 reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
                 self._desk = writer
-                self._tell(do="hello", relay=self._number, sessions=list(self._entered))
+                there = {name: browser.connection for name, browser in self._entered.items()}
+                self._tell(do="hello", relay=self._number, sessions=there)
                 try:
                     while line := await reader.readline():
                         self._told(json.loads(line))
                 finally:
                     self._desk = None
+                    self._entering.clear()
                     writer.close()
                     for future in self._asked.values():
                         if not future.done():
@@ -274,6 +267,10 @@ class Relay:
 
     def _told(self, value: dict[str, Any]) -> None:
         if "id" in value:
+            # At once: what the desk says next may be about this session.
+            entering = self._entering.pop(value["id"], None)
+            if entering is not None and "error" not in value:
+                self._enters(entering, value)
             future = self._asked.get(value["id"])
             if future is not None and not future.done():
                 future.set_result(value)
@@ -286,3 +283,11 @@ class Relay:
         elif value["do"] == "close":
             del self._entered[browser.session]
             browser.end(value["code"])
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

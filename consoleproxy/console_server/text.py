@@ -6,6 +6,7 @@ second one, sees the screen as it is.
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 
 from consoleproxy.console_server.back_end import BackEndError, connect
@@ -13,6 +14,10 @@ from consoleproxy.console_server.settings import Console
 from consoleproxy.console_server.stream import Exchange
 
 _KEPT_BYTES = 65_536
+_QUESTIONS = re.compile(
+    rb"\x05|\x1b\[[?>=]?[0-9;]*[cn]|\x1b\[[?0-9;]*\$p|\x1bZ|\x1b\][0-9;]*;\?(?:\x07|\x1b\\)"
+)
+"""What a terminal answers (ECMA-48 and xterm's): who it is, where its cursor is, which colours it has."""
 _BEHIND_BYTES = 262_144
 """A viewer who is so far behind is dropped: nobody else waits for them."""
 
@@ -59,7 +64,8 @@ class TextPort:
         self._exchange.write(data)
 
     def look(self, viewer: asyncio.StreamWriter) -> None:
-        viewer.write(b"".join(self._kept)[-_KEPT_BYTES:])
+        """What was asked of the terminal isn't asked again: each viewer's answer would be typed."""
+        viewer.write(_QUESTIONS.sub(b"", b"".join(self._kept)[-_KEPT_BYTES:]))
         self.viewers.add(viewer)
 
     def close(self) -> None:

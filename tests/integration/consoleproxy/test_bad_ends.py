@@ -1,17 +1,19 @@
 """Servers that lie, hang or end; viewers that break the rules; neither harms anybody else."""
 
 import contextlib
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from consoleproxy.console_server import websocket
 from tests.certificates import Authority
 from tests.integration.consoleproxy.fake_vnc import Server, greet
-from tests.integration.consoleproxy.proxy_lab import Proxy, Viewer, until
+from tests.integration.consoleproxy.proxy_lab import Proxy, Viewer, free_port, until
 
 _KEY = b"\x04\x01\x00\x00\x00\x00\x00\x61"
 _PASSWORD = "sesame"
@@ -169,7 +171,7 @@ def test_the_last_word_is_heard(
     proxy: Proxy, console: Callable[..., None], request: pytest.FixtureRequest
 ) -> None:
     """A socket that is closed while a viewer still sends is reset. A browser that is reset doesn't tell its
-    page the reason: it would take it for a cut, come back, and take its session from who has it now."""
+    page the reason: it would seem a cut, and the page come back and take its session from who has it now."""
     server = Server(lambda connection: (greet(connection), time.sleep(60))[0])
     console(host="127.0.0.1", port=server.port)
     viewer = opened(proxy, request)
@@ -221,24 +223,53 @@ def test_origins(proxy: Proxy, console: Callable[..., None], request: pytest.Fix
     )
     assert status == 200
     refused = Viewer(proxy.port, answer["token"], headers={"Origin": "https://evil.example"})
+    assert Viewer(proxy.port, answer["token"], headers={"Origin": "http://[half"}).status == 403
     assert refused.status == 403
     assert Viewer(proxy.port, "").closed().reason == "session-unknown"
     server.close()
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 12_000:
+        pytest.skip("this process may not open so many sockets")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (12_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_half_open_connections(
-    proxy: Proxy, console: Callable[..., None], request: pytest.FixtureRequest
+    proxy: Proxy,
+    console: Callable[..., None],
+    request: pytest.FixtureRequest,
+    authority: Authority,
+    tmp_path: Path,
+    many_files: None,
+    secure: bool,
 ) -> None:
-    """Those who say nothing make room for those who do."""
+    """Those who say nothing make room for those who do; the proxy holds no more of them than it wants to."""
     server = Server(greet)
+    tls = None
+    port = proxy.port
+    if secure:
+        port, tls = free_port(), authority.client_context()
+        (tmp_path / "own.pem").write_text("".join(authority.issue("localhost")))
+        listen = [{"address": "127.0.0.1", "port": each, "tls": each == port} for each in (proxy.port, port)]
+        proxy.write(listen=listen, certificate=str(tmp_path / "own.pem"))
     console(host="127.0.0.1", port=server.port)
     silent = []
     try:
-        for _ in range(2000):
-            silent.append(socket.create_connection(("127.0.0.1", proxy.port), 30))
-            silent[-1].sendall(b"GET / HT")
-        assert opened(proxy, request).greet() == b"desktop"
+        for _ in range(5000 if secure else 10_000):
+            silent.append(socket.create_connection(("127.0.0.1", port), 30))
+            silent[-1].sendall(b"\x16\x03\x01\x02\x00" if secure else b"GET / HT")
+        token = proxy.trade(proxy.ticket(request.node.name))["token"]
+        assert Viewer(port, token, tls=tls).greet() == b"desktop"
+        files = len(list(Path(f"/proc/{proxy.parts()['0']}/fd").iterdir()))
+        assert files < 2000
     finally:
         for each in silent:
             each.close()
         server.close()
+        proxy.write(listen=proxy.config["listen"][:1])

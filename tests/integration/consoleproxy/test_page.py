@@ -167,6 +167,14 @@ def test_text_arrives_in_the_guest(
         display.run("setxkbmap", "us")
 
 
+def test_who_may_only_look_sees_the_picture(shown: Callable[[str], Chromium], proxy: Proxy) -> None:
+    """In the encodings that are left where the proxy must know where each message ends."""
+    browser = shown(proxy.ticket("vm1", "view"))
+    _connected(browser)
+    browser.until(lambda: browser.evaluate(_PIXEL) == "51,102,153")
+    browser.shows("!document.querySelector('#badge').hidden")
+
+
 def test_a_second_viewer_looks_on(shown: Callable[[str], Chromium], proxy: Proxy) -> None:
     first = proxy.open("vm1", sub="bob")
     first.greet()

@@ -1,8 +1,12 @@
 """Sessions of the daemon with a VNC server whose every byte is known."""
 
+import json
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +78,21 @@ def test_who_may_only_look_sends_nothing(proxy: Proxy, recorder: Recorder, name:
     until(lambda: recorder.received == 2 * _UPDATE)
 
 
+def test_what_the_guest_copied_is_for_whoever_may_have_it(
+    proxy: Proxy, recorder: Recorder, name: str
+) -> None:
+    cut, bell = b"\x03\x00\x00\x00\x00\x00\x00\x06secret", b"\x02"
+    without, with_it = proxy.open(name, "view", "control"), proxy.open(name, "view", "clipboard", sub="bob")
+    for viewer in (without, with_it):
+        viewer.greet()
+        viewer.send(_UPDATE)
+    until(lambda: len(recorder.connections) == 2)
+    for connection in recorder.connections:
+        connection.sendall(cut + bell)
+    assert with_it.read(len(cut) + 1) == cut + bell
+    assert without.read(1) == bell
+
+
 def test_a_cut_is_no_end(proxy: Proxy, recorder: Recorder, name: str) -> None:
     viewer = proxy.open(name)
     viewer.greet()
@@ -142,8 +161,50 @@ def test_kill_of_each_part(proxy: Proxy, recorder: Recorder, name: str) -> None:
                 viewer._take()
         except OSError:
             cut += 1
-            until(lambda token=viewer.token: Viewer(proxy.port, token).greet() == b"desktop")
+            until(lambda token=viewer.token: _greeted(proxy, token))
     assert cut < 6 or len(viewers) == 6
+
+
+def _greeted(proxy: Proxy, token: str) -> bool:
+    # Who comes while a relay ends is reset, and comes again.
+    with suppress(OSError):
+        return Viewer(proxy.port, token).greet() == b"desktop"
+    return False
+
+
+def test_an_old_connection_ends_after_the_new_one_came(proxy: Proxy, recorder: Recorder, name: str) -> None:
+    """A relay says that a connection is gone when it notices: its session may be entered anew by then.
+    And a relay's line may be long: once a second it tells of all its sessions."""
+    token = proxy.trade(proxy.ticket(name, sub="ann"))["token"]
+    with socket.socket(socket.AF_UNIX) as desk:
+        desk.settimeout(30)
+        desk.connect(str(proxy.directory / "desk.sock"))
+        lines = desk.makefile("rb")
+
+        def say(**value: object) -> None:
+            desk.sendall(json.dumps(value).encode() + b"\n")
+
+        def enter(number: int) -> dict[str, Any]:
+            say(do="enter", id=number, token=token, client="127.0.0.1")
+            answers = (json.loads(line) for line in lines)
+            return next(answer for answer in answers if answer.get("id") == number)
+
+        def connected() -> object:
+            return next(each for each in proxy.sessions() if each["id"] == session)["connected"]
+
+        say(do="hello", relay=9, sessions={})
+        session = enter(1)["session"]
+        assert enter(2)["connection"] == 2
+        many = {f"s-{number:012x}": (1 << 40, 1 << 40, True) for number in range(10_000)}
+        say(do="traffic", sessions=many)
+        say(do="left", session=session, connection=1, code="gone")
+        enter(3)
+        say(do="left", session=session, connection=2, code="gone")
+        say(do="traffic", sessions={session: (7, 7, True)})
+        until(lambda: next(each for each in proxy.sessions() if each["id"] == session)["to_viewer"] == 7)
+        assert connected()
+        say(do="left", session=session, connection=3, code="gone")
+        until(lambda: not connected())
 
 
 def test_nothing_else_is_reached(proxy: Proxy, recorder: Recorder, name: str, tmp_path: Path) -> None:

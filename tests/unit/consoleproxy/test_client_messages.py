@@ -22,7 +22,7 @@ XVP = b"\xfa\x00\x01\x02"
 CONTINUOUS = b"\x96\x01" + bytes(8)
 ENCODINGS = b"\x02\x00\x00\x02\x00\x00\x00\x10\xff\xff\xff\x21"
 HARMLESS = [UPDATE, FORMAT, FENCE, CONTINUOUS, ENCODINGS]
-CONTROLLING = [KEY, POINTER, SIZE, QEMU_KEY, AUDIO, AUDIO_FORMAT, XVP]
+CONTROLLING = [KEY, POINTER, SIZE, QEMU_KEY, AUDIO, AUDIO_FORMAT]
 
 
 def fed(data: bytes, rights: frozenset[str] = ALL) -> bytes:
@@ -48,9 +48,18 @@ def test_no_clipboard() -> None:
     assert fed(extended) == extended
 
 
-def test_nothing_that_adds_messages_is_negotiated() -> None:
-    wanted = b"".join(number.to_bytes(4, signed=True) for number in (-316, 7, -305))
-    assert fed(b"\x02\x00\x00\x03" + wanted) == b"\x02\x00\x00\x01\x00\x00\x00\x07"
+def test_nothing_that_adds_messages_is_negotiated_nor_what_switches_off() -> None:
+    wanted = b"".join(number.to_bytes(4, signed=True) for number in (-316, 7, -305, -309))
+    assert fed(b"\x02\x00\x00\x04" + wanted) == b"\x02\x00\x00\x01\x00\x00\x00\x07"
+    assert fed(XVP + UPDATE) == UPDATE
+
+
+def test_one_byte_at_a_time_costs_no_more() -> None:
+    """Megabytes that come byte by byte are looked at once, not at each byte."""
+    messages = ClientMessages(lambda: ALL)
+    cut = b"\x06\x00\x00\x00" + (1 << 20).to_bytes(4) + bytes(1 << 20)
+    assert not any(messages.feed(cut[at : at + 1]) for at in range(len(cut) - 1))
+    assert messages.feed(cut[-1:] + UPDATE) == cut + UPDATE
 
 
 def test_control_that_changes_hands() -> None:
