@@ -15,11 +15,19 @@ KIND = "ChecksumFill"
 _CHAIN = "SYSVM"
 
 
+def _library() -> Any:
+    """python-iptables. It looks for a target's name in all tables that it knows of, and a table that was
+    looked into stays: its hooks are on every packet's way."""
+    import iptc
+
+    iptc.Table.ALL = [iptc.Table.MANGLE]
+    return iptc
+
+
 def available() -> bool:
     """Whether this machine has the library and its kernel the legacy mangle table."""
     try:
-        import iptc
-
+        iptc = _library()
         return bool(iptc.is_table_available(iptc.Table.MANGLE))
     except (ImportError, OSError, Exception):  # the library raises its own error where it finds no kernel
         return False
@@ -45,8 +53,7 @@ def plan(wanted: Sequence[ChecksumFill], host: Host, *, fresh: bool = False) -> 
 
 
 def _table() -> Any:
-    import iptc
-
+    iptc = _library()
     table = iptc.Table(iptc.Table.MANGLE)
     table.refresh()
     return table
@@ -54,9 +61,7 @@ def _table() -> Any:
 
 def _observe() -> set[tuple[str, str]] | None:
     """Link and source address of each of our rules; None where our chain is not hooked in."""
-    import iptc
-
-    table = _table()
+    iptc, table = _library(), _table()
     hooked = any(rule.target.name == _CHAIN for rule in iptc.Chain(table, "POSTROUTING").rules)
     if not hooked or not table.is_chain(_CHAIN):
         return None
@@ -64,9 +69,7 @@ def _observe() -> set[tuple[str, str]] | None:
 
 
 def _write(keys: set[tuple[str, str]]) -> None:
-    import iptc
-
-    table = _table()
+    iptc, table = _library(), _table()
     table.autocommit = False
     try:
         postrouting = iptc.Chain(table, "POSTROUTING")

@@ -141,7 +141,9 @@ def test_tunnels_and_users_by_the_kernel(started: tuple[Between, dict[str, Peer]
         },
         "users": {"alice": {"password": "correct horse"}},
     }
+    assert "aesni" not in lab.sh("lsmod"), "to try it out is for those who want it"
     lab.put(wanted)
+    assert "aesni" in lab.sh("lsmod")
     until(lambda: pings(lab, "vm1", NETWORKS["site"]))
     until(lambda: pings(lab, "vm1", NETWORKS["branch"]))
     assert pings(lab, "site", "10.1.1.10", "-I", NETWORKS["site"])
